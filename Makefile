@@ -1,0 +1,206 @@
+# goro: build, test and check.  `make help` lists the targets.
+
+CC ?= cc
+CFLAGS ?= -O2 -Wall -Wextra
+LUA ?= lua5.4
+SAN_CC ?= gcc
+TIMEOUT ?= 300
+PROCS ?= 1 2 8
+N ?= 20
+PREFIX ?= /usr/local
+
+# Which specs to run, and further options for busted: make specs SPECS=spec/chan_spec.lua
+SPECS ?=
+BUSTED_FLAGS ?=
+
+ifndef LUA_INCDIR
+LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
+else
+LUA_CFLAGS := -I$(LUA_INCDIR)
+endif
+LUA_LIBS ?= $(shell pkg-config --libs lua5.4 2>/dev/null || echo -llua5.4)
+
+SRC := $(sort $(wildcard src/*.c))
+HDR := $(sort $(wildcard src/*.h))
+CORE := $(shell tools/layers.sh core 2>/dev/null)
+UNITS := $(sort $(wildcard tests/c/test_*.c))
+HOSTS := $(sort $(wildcard tests/c/host_*.c))
+LUA_DIRS := $(wildcard lua spec examples bench)
+
+# -iquote, not -I: src/sched.h must not stand before the system's <sched.h>.
+base_flags = -std=gnu11 -fPIC -pthread -iquote src $(LUA_CFLAGS)
+link_flags = -shared -pthread -Wl,--version-script=tools/exports.map
+
+# What users' environments hold must not reach the specs.
+export LUA LUA_INCDIR CC SAN_CC
+unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
+
+.PHONY: all release run test specs unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
+  debug asan tsan valgrind stress bench layers symbols rock rockspec install install-deps \
+  deps-run deps-test deps-ci clean help FORCE
+.DELETE_ON_ERROR:
+
+all: release                                   ## build build/goro/core.so (the default)
+release: build/goro/core.so
+
+# --- variants -------------------------------------------------------------------------------
+# $(call variant,name,directory,compiler,flags): directory/goro/core.so from build/obj/name/*.o,
+# directory/unit/test_* from tests/c and the Lua-free layers, directory/host/host_* with liblua.
+# The files `flags` and `objects` change with the command line and the list of sources.
+define variant
+$(1)_cc = $(3)
+$(1)_flags = $(4)
+$(1)_compile = $$($(1)_cc) $$(base_flags) $$(CPPFLAGS) $$($(1)_flags)
+$(1)_objects := $$(SRC:src/%.c=build/obj/$(1)/%.o)
+
+build/obj/$(1)/flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$($(1)_compile) $$(LDFLAGS) $$(LUA_LIBS)' | cmp -s - $$@ || \
+	  echo '$$($(1)_compile) $$(LDFLAGS) $$(LUA_LIBS)' > $$@
+build/obj/$(1)/objects: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$($(1)_objects) $$(CORE)' | cmp -s - $$@ || \
+	  echo '$$($(1)_objects) $$(CORE)' > $$@
+
+build/obj/$(1)/%.o: src/%.c build/obj/$(1)/flags
+	$$($(1)_compile) -MMD -MP -c -o $$@ $$<
+
+$(2)/goro/core.so: $$($(1)_objects) build/obj/$(1)/objects tools/exports.map
+	@mkdir -p $$(@D)
+	$$($(1)_cc) $$($(1)_flags) $$(link_flags) $$(LDFLAGS) -o $$@ $$($(1)_objects) $$(LDLIBS)
+
+$(2)/unit/%: tests/c/%.c $$(CORE:src/%.c=build/obj/$(1)/%.o) build/obj/$(1)/objects
+	@mkdir -p $$(@D) build/obj/$(1)/unit
+	$$($(1)_compile) -MMD -MP -MF build/obj/$(1)/unit/$$*.d $$(LDFLAGS) -o $$@ $$< \
+	  $$(CORE:src/%.c=build/obj/$(1)/%.o) $$(LDLIBS)
+
+$(2)/host/%: tests/c/%.c build/obj/$(1)/flags
+	@mkdir -p $$(@D) build/obj/$(1)/host
+	$$($(1)_compile) -MMD -MP -MF build/obj/$(1)/host/$$*.d $$(LDFLAGS) -o $$@ $$< \
+	  $$(LUA_LIBS) $$(LDLIBS)
+
+-include $$(wildcard build/obj/$(1)/*.d build/obj/$(1)/*/*.d)
+
+$(1)_units := $$(UNITS:tests/c/%.c=$(2)/unit/%)
+$(1)_hosts := $$(HOSTS:tests/c/%.c=$(2)/host/%)
+$(1)_build := $(2)/goro/core.so $$($(1)_hosts)
+endef
+
+comma := ,
+warn := -Wall -Wextra
+san := -g -O1 -fno-omit-frame-pointer $(warn)
+$(eval $(call variant,release,build,$$(CC),$$(CFLAGS)))
+$(eval $(call variant,debug,build/debug,$$(CC),-g3 -O1 $(warn) -DGORO_DEBUG))
+# Undefined behaviour traps and AddressSanitizer reports the trap (ILL, with its line): UBSan's
+# own runtime, loaded late, forgets where to log.  Overflows are AddressSanitizer's alone.
+$(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(comma)undefined \
+  -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $$(SAN_FLAGS)))
+$(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $$(SAN_FLAGS)))
+$(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn)))
+$(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))
+
+build/nodlclose.so: tests/c/nodlclose.c
+	@mkdir -p $(@D)
+	$(SAN_CC) -O2 -fPIC -shared -o $@ $<
+
+# How specs start Lua under a tool.
+build/asan/bin/lua5.4 build/tsan/bin/lua5.4 build/valgrind/bin/lua5.4: build/%/bin/lua5.4: \
+    build/nodlclose.so tools/shim.sh
+	tools/shim.sh $*
+
+# --- running --------------------------------------------------------------------------------
+# $(call busted,options): the specs in this variable environment, never longer than TIMEOUT.
+busted = timeout --foreground -k 10 $(TIMEOUT) tools/lua tools/busted.lua --ignore-lua $(1) \
+  $(BUSTED_FLAGS) $(SPECS)
+# $(call units,variant)
+units = tools/unit.sh $(TIMEOUT) $($(1)_units)
+
+run: deps-run                                ## build, then run examples/wordcount.lua --compare
+	$(MAKE) --no-print-directory release
+	tools/lua examples/wordcount.lua --compare
+
+test: deps-test                             ## specs on 1, 2 and 8 processors, C tests, the rock
+	$(MAKE) --no-print-directory specs
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory rock
+
+specs: $(release_build)                        ## the specs alone (SPECS=file, PROCS="1 2 8")
+	@status=0; for n in $(PROCS); do \
+	  echo "== specs, GOROMAXPROCS=$$n"; \
+	  GOROMAXPROCS=$$n $(call busted,) || status=1; \
+	done; exit $$status
+
+unit: $(release_units)                         ## tests/c alone: the layers that know no Lua
+	@$(call units,release)
+
+hosts: $(release_hosts)
+
+debug: $(debug_build) $(debug_units)           ## specs, C tests with checks and perturbation
+	GOROBUILD=debug $(call busted,)
+	@$(call units,debug)
+
+asan_all := $(asan_build) $(asan_units) build/asan/bin/lua5.4
+asan: $(asan_all)                              ## the same under AddressSanitizer and UBSan
+	tools/sanitize.sh asan $(call busted,--exclude-tags=nosan)
+	tools/sanitize.sh asan $(call units,asan)
+
+tsan_all := $(tsan_build) $(tsan_units) build/tsan/bin/lua5.4
+tsan: $(tsan_all)                              ## the same under ThreadSanitizer
+	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan)
+	tools/sanitize.sh tsan $(call units,tsan)
+
+valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgrind
+	tools/sanitize.sh valgrind $(call busted,--exclude-tags=nosan)
+
+stress: release debug                     ## the specs N times (N=20), seeded, 1 to 8 processors
+	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress --shuffle)
+
+bench: release                                 ## bench/run.sh, or bench/run.lua
+	@if [ -f bench/run.sh ]; then LUA=$(CURDIR)/tools/lua bash bench/run.sh; \
+	else tools/lua bench/run.lua; fi
+
+# --- checks ---------------------------------------------------------------------------------
+lint: lint-lua lint-c lint-headers layers symbols lint-rockspec  ## what looks without running
+
+lint-lua:
+	luacheck --no-cache -q $(LUA_DIRS)
+
+lint-c: $(lint_objects)
+
+lint-headers:                                  # every header compiles alone
+	@for h in $(HDR); do \
+	  $(lint_compile) -fsyntax-only -x c -include $$h /dev/null || exit 1; \
+	done
+
+lint-rockspec:
+	tools/rockspec.sh --check
+
+layers:                                        ## does every file include lower layers only?
+	tools/layers.sh
+
+symbols: build/goro/core.so                    ## does core.so export luaopen_goro* only?
+	tools/symbols.sh $<
+
+rock:                                          ## build and load the LuaRocks package, offline
+	tools/rock.sh
+
+rockspec:                                    ## write goro-scm-1.rockspec from the files present
+	tools/rockspec.sh
+
+# --- the rest -------------------------------------------------------------------------------
+deps-run deps-test deps-ci: deps-%:
+	@tools/ensure.sh $*
+
+install-deps: deps-ci                       ## install what developing goro needs (apt, as root)
+
+install: release                               ## copy to PREFIX (/usr/local) for Lua 5.4
+	install -d $(DESTDIR)$(PREFIX)/lib/lua/5.4/goro $(DESTDIR)$(PREFIX)/share/lua/5.4
+	install -m 755 build/goro/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/goro/
+	cd lua && find goro -name '*.lua' -exec \
+	  install -D -m 644 '{}' '$(abspath $(DESTDIR)$(PREFIX))/share/lua/5.4/{}' ';'
+
+clean:                                         ## remove build/
+	rm -rf build
+
+help:                                          ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile

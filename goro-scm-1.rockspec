@@ -1,0 +1,79 @@
+-- The lists in `build` are written by tools/rockspec.sh.
+rockspec_format = "3.0"
+package = "goro"
+version = "scm-1"
+
+source = {
+  url = "git+https://github.com/goro-lua/goro.git",
+}
+
+description = {
+  summary = "Goroutines, channels and select for Lua 5.4, on all processors",
+  detailed = [[
+goro brings Go's concurrency to stock Lua 5.4: goroutines that run in parallel on all
+processors, channels, select, WaitGroups, mutexes, timers and contexts.  A goroutine may
+block anywhere a Lua function may run, and one that computes for long is preempted.
+]],
+  homepage = "https://github.com/goro-lua/goro",
+  issues_url = "https://github.com/goro-lua/goro/issues",
+  license = "MIT",
+  labels = { "concurrency", "parallel", "threads", "async", "goroutines", "channels" },
+}
+
+supported_platforms = { "linux" }
+
+dependencies = {
+  "lua >= 5.4, < 5.5",
+}
+
+test_dependencies = {
+  "busted >= 2.1",
+}
+
+test = {
+  type = "busted",
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["goro.core"] = {
+      sources = {
+        "src/arena.c",
+        "src/argerr.c",
+        "src/chan.c",
+        "src/costate.c",
+        "src/debug.c",
+        "src/handle.c",
+        "src/host.c",
+        "src/lock.c",
+        "src/lua_args.c",
+        "src/lua_chan.c",
+        "src/lua_go.c",
+        "src/lua_goro.c",
+        "src/lua_runtime.c",
+        "src/lua_select.c",
+        "src/lua_sync.c",
+        "src/lua_time.c",
+        "src/marshal.c",
+        "src/modref.c",
+        "src/msg.c",
+        "src/park.c",
+        "src/platform.c",
+        "src/proc.c",
+        "src/result.c",
+        "src/run.c",
+        "src/runq.c",
+        "src/select.c",
+        "src/sleep.c",
+        "src/state.c",
+        "src/sysmon.c",
+        "src/timers.c",
+        "src/unmarshal.c",
+        "src/waitgroup.c",
+      },
+      libraries = { "pthread" },
+    },
+    ["goro"] = "lua/goro/init.lua",
+  },
+}

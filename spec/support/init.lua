@@ -1,0 +1,138 @@
+--- What the specs share: a limit for each test, a look at what a test leaves behind, and ways
+--- to wait for something without sleeping.
+
+local goro = require("goro")
+
+local M = {}
+
+--- Seconds after which a test that has not ended is given up, and the whole run with it.
+M.limit = tonumber(os.getenv("GOROTESTLIMIT")) or 120
+
+local build = os.getenv("GOROBUILD") or "release"
+local slow = { asan = 4, tsan = 10, valgrind = 25, debug = 2 }
+
+--- `n`, or less where everything takes longer (sanitizers, valgrind).
+function M.many(n)
+  return math.max(n // (slow[build] or 1), math.min(n, 10))
+end
+
+-- A process beside this one hears of each test's begin and end; when the end does not come it
+-- names the test and kills.  Nothing inside a process can watch over a hang of its own threads.
+local watchdog = [[
+while read -r what name; do
+  while [ "$what" = begin ]; do
+    read -r -t "$0" what next
+    status=$?
+    if [ $status -gt 128 ]; then
+      echo "no end after $0 s: $name" >&2
+      kill -QUIT $PPID
+      sleep 1
+      kill -KILL $PPID
+    fi
+    if [ $status -ne 0 ]; then exit; fi
+    name=$next
+  done
+done
+]]
+
+-- busted loads this file anew for each file of specs: what must be once stands in the registry.
+local function watch()
+  local registry = debug.getregistry()
+  if registry["goro spec watchdog"] then return end
+  local ok, busted = pcall(require, "busted")
+  if not ok or not busted.subscribe then return end
+  local quoted = "'" .. watchdog:gsub("'", "'\\''") .. "'"
+  local pipe = assert(io.popen(("exec bash -c %s %d"):format(quoted, M.limit), "w"))
+  pipe:setvbuf("line")
+  registry["goro spec watchdog"] = pipe
+  busted.subscribe({ "test", "start" }, function(element)
+    pipe:write("begin ", (tostring(element.name):gsub("%c", " ")), "\n")
+    return nil, true
+  end)
+  busted.subscribe({ "test", "end" }, function()
+    pipe:write("end\n")
+    return nil, true
+  end)
+end
+
+local baseline = 1
+
+--- For before_each.
+function M.begin()
+  watch()
+  baseline = goro.num_goroutine()
+end
+
+--- For after_each: the goroutines of the test have ended, or will at once.
+function M.settled()
+  local stop = goro.now() + 20
+  while goro.num_goroutine() > baseline do
+    if goro.now() > stop then
+      error(("%d goroutines are left"):format(goro.num_goroutine() - baseline))
+    end
+    goro.yield()
+  end
+end
+
+local dead = "all goroutines are asleep - deadlock!"
+
+--- Waits until every goroutine is blocked for good: the deadlock the main script then sees is
+--- the proof.  (Not while somebody sleeps or waits with a time-out.)
+function M.all_blocked()
+  local ok, err = pcall(goro.select, {})
+  if ok or not tostring(err):find(dead, 1, true) then error(err, 2) end
+end
+
+--- Calls `f`, which must raise an error whose text holds `text`; returns the error.
+function M.raises(text, f, ...)
+  local ok, err = pcall(f, ...)
+  if ok then error(("no error, but %q expected"):format(text), 2) end
+  if not tostring(err):find(text, 1, true) then
+    error(("%q is not in the error: %s"):format(text, tostring(err)), 2)
+  end
+  return err
+end
+
+--- Calls `f`, which must raise "bad argument #n to 'name' (...)".
+function M.bad_argument(n, name, f, ...)
+  local ok, err = pcall(f, ...)
+  local text = ("bad argument #%d to '%s' ("):format(n, name)
+  if ok then error(("no error, but %q expected"):format(text), 2) end
+  if not tostring(err):find(text, 1, true) then
+    error(("%q is not in the error: %s"):format(text, tostring(err)), 2)
+  end
+  return err
+end
+
+--- `v` after one crossing: into a channel and out of it, in this state.
+function M.cross(v)
+  local c = goro.chan(1)
+  c:send(v)
+  return (c:recv())
+end
+
+--- `v` after two crossings: to another goroutine and back.
+function M.there_and_back(v)
+  local to, from = goro.chan(), goro.chan()
+  goro.go(function() from:send((to:recv())) end)
+  to:send(v)
+  return (from:recv())
+end
+
+--- Runs `f(...)` in a goroutine and returns its results, which must be able to cross.
+function M.in_goroutine(f, ...)
+  local out = goro.chan(1)
+  goro.go(function(...) out:send(table.pack(f(...))) end, ...)
+  local r = out:recv()
+  return table.unpack(r, 1, r.n)
+end
+
+--- Calls `f` with goro.maxprocs(n), and puts the old number back, also when `f` raises.
+function M.with_procs(n, f)
+  local old = goro.maxprocs(n)
+  local ok, err = xpcall(f, debug.traceback)
+  goro.maxprocs(old)
+  if not ok then error(err, 0) end
+end
+
+return M

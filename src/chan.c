@@ -1,0 +1,189 @@
+/*
+** chan.c - channels.  Layer 4.
+**
+** INVARIANTS (c->lock held):
+**   C1  at most one of recvq and sendq has goroutines that still wait (but for one select that
+**       stands in both);
+**   C2  buffered and count > 0: nobody waits in recvq;  count < cap: nobody in sendq;
+**   C3  closed: nobody waits in either queue.
+**
+** A sender that finds a receiver hands it the value and readies it; values move by plain copy
+** of a Value, what they refer to moves with them.  A message was encoded before the lock was
+** taken and is decoded after it is released: nothing here can raise, or knows Lua.
+*/
+#include <stdlib.h>
+#include "chan.h"
+#include "debug.h"
+
+static void chan_destroy (Obj *o) {
+  Chan *c = (Chan *)o;
+  int64_t i, n = load_rlx(&c->count);
+  goro_check(c->recvq.head == NULL && c->sendq.head == NULL);
+  for (i = 0; i < n; i++)
+    value_drop(&c->buf[(c->first + i) % c->cap]);
+  free(c->buf);
+  free(c->name);
+  free(c);
+}
+
+Chan *chan_new (int64_t cap, uint8_t type, const char *name) {
+  Chan *c = calloc(1, sizeof *c);
+  if (c == NULL) return NULL;
+  store_rlx(&c->obj.refs, 1);
+  c->obj.type = OBJ_CHAN;
+  c->obj.destroy = chan_destroy;
+  lock_init(&c->lock, RANK_CHAN);
+  c->cap = cap;
+  c->type = type;
+  if ((cap > 0 && (c->buf = calloc((size_t)cap, sizeof *c->buf)) == NULL) ||
+      (name != NULL && (c->name = strdup(name)) == NULL)) {
+    free(c->buf);
+    free(c);
+    return NULL;
+  }
+  return c;
+}
+
+/* ---- c->lock held ---- */
+
+static void buf_put (Chan *c, const Value *v) {
+  int64_t n = load_rlx(&c->count), at = c->first + n;
+  if (at >= c->cap) at -= c->cap;
+  c->buf[at] = *v;
+  store_rlx(&c->count, n + 1);
+}
+
+static void buf_get (Chan *c, Value *v) {
+  *v = c->buf[c->first];
+  c->buf[c->first] = NIL_VALUE;
+  if (++c->first == c->cap) c->first = 0;
+  store_rlx(&c->count, load_rlx(&c->count) - 1);
+}
+
+static ChanResult try_send (Chan *c, Value *v, GList *ready) {
+  Sudog *s;
+  if (c->closed) return CHAN_CLOSED;
+  s = waitq_pop(&c->recvq);
+  if (s != NULL) {
+    s->elem = *v;
+    s->ok = true;
+    glist_add(ready, s->g);
+    return CHAN_OK;
+  }
+  if (load_rlx(&c->count) < c->cap) {
+    buf_put(c, v);
+    return CHAN_OK;
+  }
+  return CHAN_BUSY;
+}
+
+static ChanResult try_recv (Chan *c, Value *v, GList *ready) {
+  Sudog *s;
+  if (load_rlx(&c->count) > 0) {
+    buf_get(c, v);
+    s = waitq_pop(&c->sendq);          /* there is room now for who waits longest */
+    if (s != NULL) {
+      buf_put(c, &s->elem);
+      s->ok = true;
+      s->elem = NIL_VALUE;
+      glist_add(ready, s->g);
+    }
+    return CHAN_OK;
+  }
+  if (c->closed) {
+    *v = NIL_VALUE;
+    return CHAN_CLOSED;
+  }
+  s = waitq_pop(&c->sendq);
+  if (s != NULL) {
+    *v = s->elem;
+    s->elem = NIL_VALUE;
+    s->ok = true;
+    glist_add(ready, s->g);
+    return CHAN_OK;
+  }
+  return CHAN_BUSY;
+}
+
+ChanResult chan_try_locked (Chan *c, bool send, Value *v, GList *ready) {
+  lock_check_held(&c->lock);
+  return send ? try_send(c, v, ready) : try_recv(c, v, ready);
+}
+
+/* ---- */
+
+static ChanResult operate (Chan *c, M *m, G *g, Value *v, bool send, bool block) {
+  GList ready = { NULL, NULL };
+  ChanResult r;
+  lock_acquire(&c->lock);
+  r = send ? try_send(c, v, &ready) : try_recv(c, v, &ready);
+  if (r == CHAN_BUSY && block) {
+    Sudog *s = &g->own;
+    s->g = g;
+    s->queue = c;
+    s->send = send;
+    s->ok = false;
+    s->elem = send ? *v : NIL_VALUE;
+    park_begin(g, send ? WAIT_SEND : WAIT_RECV);
+    waitq_push(send ? &c->sendq : &c->recvq, s);
+    r = CHAN_WAIT;
+  }
+  lock_release(&c->lock);
+  if (ready.head != NULL) sched_ready(m, ready.head, true);   /* one at most */
+  return r;
+}
+
+ChanResult chan_send (Chan *c, M *m, G *g, Value *v, bool block) {
+  return operate(c, m, g, v, true, block);
+}
+
+ChanResult chan_recv (Chan *c, M *m, G *g, Value *v, bool block) {
+  return operate(c, m, g, v, false, block);
+}
+
+ChanResult chan_finish (Chan *c, G *g, Value *v) {
+  Sudog *s = &g->own;
+  ChanResult r = CHAN_BUSY;
+  if (g->wake == WAKE_READY)
+    r = s->ok ? CHAN_OK : CHAN_CLOSED;
+  else {
+    lock_acquire(&c->lock);
+    if (s->enqueued) waitq_remove(s->send ? &c->sendq : &c->recvq, s);
+    lock_release(&c->lock);
+  }
+  *v = s->elem;
+  s->elem = NIL_VALUE;
+  return r;
+}
+
+static void wake_all (WaitQ *q, GList *ready) {
+  Sudog *s;
+  while ((s = waitq_pop(q)) != NULL) {
+    s->ok = false;
+    glist_add(ready, s->g);
+  }
+}
+
+bool chan_close (Chan *c, M *m) {
+  GList ready = { NULL, NULL };
+  bool was;
+  lock_acquire(&c->lock);
+  was = c->closed;
+  c->closed = true;
+  if (!was) {
+    wake_all(&c->recvq, &ready);
+    wake_all(&c->sendq, &ready);
+  }
+  lock_release(&c->lock);
+  sched_ready_all(m, &ready);
+  return !was;
+}
+
+int64_t chan_len (Chan *c) { return load_rlx(&c->count); }
+
+void chan_offer (Chan *c, const Value *v, GList *ready) {
+  Value copy = *v;
+  lock_acquire(&c->lock);
+  if (!c->closed) try_send(c, &copy, ready);
+  lock_release(&c->lock);
+}

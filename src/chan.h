@@ -1,0 +1,52 @@
+/*
+** chan.h - channels.  Layer 4.
+*/
+#ifndef GORO_CHAN_H
+#define GORO_CHAN_H
+
+#include "waitq.h"
+
+typedef enum ChanResult { CHAN_OK, CHAN_CLOSED, CHAN_BUSY, CHAN_WAIT } ChanResult;
+
+typedef struct Chan {
+  Obj obj;
+  Lock lock;                           /* RANK_CHAN */
+  bool closed;                         /* [L] */
+  uint8_t type;                        /* [I] what layer 6 checks on send; 0: anything */
+  char *name;                          /* [I] or NULL */
+  int64_t cap;                         /* [I] */
+  _Atomic(int64_t) count;              /* [L] values in buf; read by len() without */
+  int64_t first;                       /* [L] the oldest one's place */
+  WaitQ recvq, sendq;                  /* [L] */
+  Value *buf;                          /* [L] cap slots */
+} Chan;
+
+#define CHAN_MAX_CAP INT64_C(0x7fffffff)
+
+Chan *chan_new (int64_t cap, uint8_t type, const char *name);   /* NULL: no memory */
+
+/*
+** Send '*v', or receive into it.  CHAN_OK: done, '*v' is the channel's (or ours).  CHAN_CLOSED:
+** send: '*v' stays the caller's; recv: '*v' is nil.  CHAN_BUSY (only if !block): nothing
+** happened.  CHAN_WAIT: g stands in the queue, parking has begun (g->own.elem holds the value);
+** the caller must now park g, and call chan_finish after it woke.
+*/
+ChanResult chan_send (Chan *c, M *m, G *g, Value *v, bool block);
+ChanResult chan_recv (Chan *c, M *m, G *g, Value *v, bool block);
+
+/*
+** After a wait: leave the queue.  The result: CHAN_OK or CHAN_CLOSED; CHAN_BUSY if the wait
+** ended for another reason (g->wake).  For a receive '*v' is the value; for a send that did
+** not happen '*v' is the value, the caller's again.
+*/
+ChanResult chan_finish (Chan *c, G *g, Value *v);
+
+bool chan_close (Chan *c, M *m);       /* false: was closed */
+int64_t chan_len (Chan *c);
+
+/* For select.c: the same steps with the locks held by the caller. */
+ChanResult chan_try_locked (Chan *c, bool send, Value *v, GList *ready);
+/* For timers: put a value without blocking, drop it if there is no room. */
+void chan_offer (Chan *c, const Value *v, GList *ready);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+** debug.h - checks, fatal errors, the seeded choices and the perturbation points.  Layer 0.
+**
+** goro_choose(n) is the one function through which every free choice of the scheduler goes:
+** which victim to rob, where select starts, whether to preempt here.  In test builds
+** (-DGORO_DEBUG) GOROSEED=n makes its sequence repeat (per thread).  GORO_POINT() stands
+** wherever threads can interleave; it is empty in release builds, and yields or delays at
+** random in test builds.
+*/
+#ifndef GORO_DEBUG_H
+#define GORO_DEBUG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+_Noreturn void goro_fatal (const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* called by goro_fatal before it ends the process: prints all Gs, Ms, Ps */
+extern void (*goro_fatal_dump) (void);
+
+uint32_t goro_choose (uint32_t n);     /* 0 .. n-1, n > 0 */
+uint64_t goro_rand (void);
+
+#if defined(GORO_DEBUG)
+void goro_perturb (void);
+#define GORO_POINT() goro_perturb()
+#define goro_check(c) \
+  ((c) ? (void)0 : goro_fatal("%s:%d: check failed: %s", __FILE__, __LINE__, #c))
+#else
+#define GORO_POINT() ((void)0)
+#define goro_check(c) ((void)0)
+#endif
+
+#endif

@@ -1,0 +1,30 @@
+/*
+** handle.h - shared objects behind userdata.  Layer 5.
+**
+** A handle is a full userdata that holds one reference to an Obj.  Within a state an object (and
+** each of a channel's views) has one handle, found by address in a weak table.
+*/
+#ifndef GORO_HANDLE_H
+#define GORO_HANDLE_H
+
+#include "state.h"
+
+typedef struct Handle { Obj *o; uint8_t view; } Handle;
+
+typedef struct HandleType {
+  const char *name;                    /* in errors and tostring */
+  const luaL_Reg *methods;
+  const luaL_Reg *meta;                /* further metamethods, or NULL */
+} HandleType;
+
+extern const HandleType *handle_types[OBJ_NTYPES];   /* filled by layer 6 before the first state */
+
+void handle_register (lua_State *L);             /* metatables, in a new state */
+Handle *handle_test (lua_State *L, int idx);     /* NULL: not one of ours */
+/* The object at argument 'arg'; raises if it is not of that type. */
+Handle *handle_check (lua_State *L, int arg, int type);
+void handle_push (lua_State *L, State *s, Obj *o, int view);   /* takes a reference of its own */
+/* The same for a new object, whose one reference it takes over, also when it raises. */
+void handle_push_new (lua_State *L, State *s, Obj *o);
+
+#endif

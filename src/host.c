@@ -1,0 +1,192 @@
+/*
+** host.c - hosts and the end of their goroutines.  Layer 3.
+**
+** THE END.  closing = 1 is set under h->lock; from then on no goroutine is added (g_new refuses)
+** and whatever would wait finds closing set after its park_begin and goes on with WAKE_KILL
+** (layer 5 and 6 look).  So one walk over h->all that claims every wait reaches all that waited
+** before, and nobody waits after.  Layer 5 closes the state of a goroutine that was killed.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include "debug.h"
+#include "host.h"
+
+Host *host_new (void) {
+  Host *h = calloc(1, sizeof *h);
+  G *g = calloc(1, sizeof *g);
+  if (h == NULL || g == NULL) {
+    free(h);
+    free(g);
+    return NULL;
+  }
+  store_rlx(&h->refs, 1);
+  lock_init(&h->lock, RANK_HOST);
+  store_rlx(&h->lastid, 1);
+  g->id = 1;
+  g->host = h;
+  store_rlx(&g->status, G_RUNNING);
+  h->main = g;
+  lock_acquire(&sched.lock);
+  h->next = sched.hosts;
+  sched.hosts = h;
+  add_seq(&sched.nhosts, 1);
+  lock_release(&sched.lock);
+  return h;
+}
+
+void host_unref (Host *h) {
+  if (sub_acqrel(&h->refs, 1) == 1) {
+    free(h->main->many);
+    free(h->main);
+    free(h);
+  }
+}
+
+G *g_new (Host *h) {
+  G *g = calloc(1, sizeof *g);
+  if (g == NULL) return NULL;
+  g->host = h;
+  store_rlx(&g->status, G_IDLE);
+  lock_acquire(&h->lock);
+  if (host_closing(h)) {
+    lock_release(&h->lock);
+    free(g);
+    return NULL;
+  }
+  g->id = add_rlx(&h->lastid, 1) + 1;
+  g->hnext = h->all;
+  if (h->all != NULL) h->all->hprev = g;
+  h->all = g;
+  add_acqrel(&h->ng, 1);
+  add_rlx(&h->refs, 1);
+  lock_release(&h->lock);
+  return g;
+}
+
+void g_free (G *g) {
+  Host *h = g->host;
+  bool last;
+  lock_acquire(&h->lock);
+  if (g->hprev != NULL) g->hprev->hnext = g->hnext;
+  else h->all = g->hnext;
+  if (g->hnext != NULL) g->hnext->hprev = g->hprev;
+  last = sub_acqrel(&h->ng, 1) == 1 && host_closing(h);
+  if (last) note_wake(&h->ended);      /* before the unlock: host_end may free h after */
+  lock_release(&h->lock);
+  free(g->many);
+  free(g);
+  host_unref(h);
+}
+
+/* Ask every M that runs a goroutine of 'h' to let it yield. */
+static void interrupt_runners (Host *h, M *self) {
+  uint32_t i;
+  for (i = 1; i < load_acq(&sched.nallm); i++) {
+    M *m = load_acq(&sched.allm[i]);
+    if (m == NULL || m == self || m->is_host || load_acq(&m->curhost) != h) continue;
+    store_rel(&m->preempt, load_acq(&m->tick));
+    if (load_acq(&m->cpu_known)) os_preempt_signal(m->thread);
+  }
+}
+
+/* Wake all that wait.  Done again and again: one that was just about to wait may have missed
+** 'closing'. */
+static void reclaim (Host *h, M *m) {
+  GList woken = { NULL, NULL };
+  G *g;
+  lock_acquire(&h->lock);
+  for (g = h->all; g != NULL; g = g->hnext)
+    if (wait_claim(g, WAKE_KILL)) glist_add(&woken, g);
+  lock_release(&h->lock);
+  sched_ready_all(m, &woken);
+}
+
+/* Until 'rest' goroutines are left, or none has ended for 50 ms: those are in C. */
+static bool end_all (Host *h, M *m, int64_t rest) {
+  int64_t left = -1, since = os_now();
+  lock_acquire(&h->lock);
+  store_seq(&h->closing, 1);
+  lock_release(&h->lock);
+  reclaim(h, m);
+  if (m->p != NULL) {                  /* workers need it; we only wait from now on */
+    sched_own(m, m->curg);
+    handoff_p(p_release(m));
+  }
+  for (;;) {
+    int64_t n = load_acq(&h->ng), now = os_now();
+    if (n <= rest) return true;
+    if (n != left) {
+      left = n;
+      since = now;
+    }
+    else if (now - since > SECOND / 20) return false;
+    else reclaim(h, m);
+    interrupt_runners(h, m);
+    note_sleep(&h->ended, SECOND / 1000);
+    note_clear(&h->ended);
+  }
+}
+
+bool host_end (Host *h, M *m) {
+  Host **pp;
+  bool all;
+  end_all(h, m, 0);
+  timers_drop(h);
+  lock_acquire(&h->lock);              /* g_free may still hold it */
+  all = load_acq(&h->ng) == 0;
+  if (!all) store_seq(&h->closing, 2);
+  lock_release(&h->lock);
+  lock_acquire(&sched.lock);
+  for (pp = &sched.hosts; *pp != h; pp = &(*pp)->next) continue;
+  *pp = h->next;
+  sub_seq(&sched.nhosts, 1);
+  lock_release(&sched.lock);
+  return all;
+}
+
+void host_halt (Host *h, M *m, G *self) {
+  end_all(h, m, self == h->main ? 0 : 1);
+}
+
+/* ---------------------------------------------------------------- deadlocks of one host */
+
+/*
+** With several hosts the scheduler may be busy with one while all goroutines of another are
+** asleep.  true: all of 'h' were parked at one moment; then nobody can wake them (no timer is
+** set), and they are still.  A goroutine that is parked in its n-th wait in both looks was parked
+** all the time between: so between the looks all were.
+*/
+static bool all_parked (Host *h) {
+  uint64_t sum[2] = { 0, 0 };
+  int look;
+  G *g;
+  for (look = 0; look < 2; look++) {
+    if (load_seq(&h->ntimers) != 0) return false;
+    for (g = h->main; g != NULL; g = g == h->main ? h->all : g->hnext) {
+      if (load_seq(&g->status) != G_PARKED) return false;
+      sum[look] += load_acq(&g->parkseq);          /* they only grow: equal sums, equal terms */
+    }
+  }
+  return sum[0] == sum[1];
+}
+
+void host_check_deadlocks (void) {
+  GList dead = { NULL, NULL };
+  Host *h, *seen[64];
+  int i, n = 0;
+  lock_acquire(&sched.lock);
+  for (h = sched.hosts; h != NULL && n < 64; h = h->next)
+    if (load_acq(&h->main->status) == G_PARKED && !load_rlx(&h->closing)) {
+      add_rlx(&h->refs, 1);
+      seen[n++] = h;
+    }
+  lock_release(&sched.lock);
+  for (i = 0; i < n; i++) {
+    h = seen[i];
+    lock_acquire(&h->lock);
+    if (all_parked(h) && wait_claim(h->main, WAKE_DEADLOCK)) glist_add(&dead, h->main);
+    lock_release(&h->lock);
+    sched_ready_all(NULL, &dead);
+    host_unref(h);
+  }
+}

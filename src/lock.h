@@ -1,0 +1,66 @@
+/*
+** lock.h - the mutex of the C core, and the one-shot note.  Layer 1.
+**
+** A Lock guards a few instructions: nobody allocates from Lua, calls Lua, readies a goroutine
+** or waits while holding one.  Locks have ranks; a thread may take a lock only if it holds none
+** of the same or a higher rank (channels among themselves: in address order, see select.c).
+** Test builds check this.
+*/
+#ifndef GORO_LOCK_H
+#define GORO_LOCK_H
+
+#include "atomics.h"
+#include "platform.h"
+
+typedef enum LockRank {                /* taken in this order */
+  RANK_HOST = 1,                       /* Host.lock: list of goroutines, panics */
+  RANK_TIMERS,                         /* TimerShard.lock */
+  RANK_OBJECT,                         /* one WaitGroup ... */
+  RANK_CHAN,                           /* Chan.lock; several in address order */
+  RANK_SCHED,                          /* sched.lock */
+  RANK_LEAF                            /* anything that takes no other lock */
+} LockRank;
+
+typedef struct Lock {
+  _Atomic(uint32_t) word;              /* [A] 0 free, 1 held, 2 held and somebody sleeps */
+  uint8_t rank;                        /* [I] */
+} Lock;
+
+void lock_init (Lock *l, LockRank rank);
+void lock_slow (Lock *l);
+void lock_wake (Lock *l);
+#if defined(GORO_DEBUG)
+void lock_push (Lock *l);
+void lock_pop (Lock *l);
+void lock_check_held (Lock *l);
+#else
+#define lock_push(l) ((void)0)
+#define lock_pop(l) ((void)0)
+#define lock_check_held(l) ((void)0)
+#endif
+
+static inline void lock_acquire (Lock *l) {
+  uint32_t free = 0;
+  lock_push(l);
+  if (!atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
+                                               memory_order_relaxed))
+    lock_slow(l);
+}
+
+static inline void lock_release (Lock *l) {
+  lock_pop(l);
+  if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
+    lock_wake(l);
+}
+
+/*
+** A note: one sleeps, one wakes, once; a wake-up before the sleep is not lost.  Cleared by the
+** sleeper before it can be woken again (Go's note).
+*/
+typedef struct Note { _Atomic(uint32_t) set; } Note;
+
+static inline void note_clear (Note *n) { store_rlx(&n->set, 0); }
+void note_wake (Note *n);
+bool note_sleep (Note *n, int64_t ns); /* true: woken; false: 'ns' have passed */
+
+#endif

@@ -1,0 +1,26 @@
+/*
+** lua_args.h - arguments that many functions take.  Layer 6.
+*/
+#ifndef GORO_LUA_ARGS_H
+#define GORO_LUA_ARGS_H
+
+#include "argerr.h"
+#include "marshal.h"
+#include "run.h"
+
+/* A number of seconds; raises for NaN and, if !negative, below 0.  In nanoseconds, clipped. */
+int64_t arg_seconds (lua_State *L, int arg, bool negative);
+
+/* A time-out: until when to wait on os_now's clock.  nil: FOREVER ('deflt' if none was given);
+** 0: don't block.  Anything else raises. */
+int64_t arg_timeout (lua_State *L, int arg, int64_t deflt);
+
+/* What ended a wait that gave up: "timeout" ... */
+const char *wake_reason (G *g);
+
+/* Each file's functions and types. */
+extern const HandleType chan_type, waitgroup_type;
+extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
+  runtime_functions[], go_functions[];
+
+#endif

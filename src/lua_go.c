@@ -1,0 +1,157 @@
+/*
+** lua_go.c - goro.go, init, yield, id, name, on_panic.  Layer 6.
+*/
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "lua_args.h"
+#include "lua_go.h"
+
+/* ---------------------------------------------------------------- results */
+
+static int push_shared (lua_State *L) {
+  State *s = lua_touserdata(L, 1);
+  const Value *v = lua_touserdata(L, 2);
+  lua_settop(L, 0);
+  value_to_lua_shared(L, s, v);
+  return lua_gettop(L);
+}
+
+int result_raise (lua_State *L, State *s, Result *r) {
+  lua_pushcfunction(L, push_shared);
+  lua_pushlightuserdata(L, s);
+  lua_pushlightuserdata(L, &r->v);
+  lua_pcall(L, 2, 1, 0);               /* on failure its error is raised instead */
+  result_unref(r);
+  return lua_error(L);
+}
+
+int result_push (lua_State *L, State *s, const Result *r) {
+  int top = lua_gettop(L);
+  if (r->v.tag != V_NIL) value_to_lua_shared(L, s, &r->v);
+  return lua_gettop(L) - top;
+}
+
+/* ---------------------------------------------------------------- go */
+
+/* "main at script.lua:12" or "goroutine 7 at ...", malloc'ed; NULL if there is no memory. */
+static char *created_by (lua_State *L, G *g) {
+  char who[40], *text;
+  lua_Debug ar;
+  size_t size;
+  int level;
+  if (g->id == 1) strcpy(who, "main");
+  else snprintf(who, sizeof who, "goroutine %" PRIu64, g->id);
+  ar.currentline = -1;
+  for (level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline > 0) break;
+  }
+  size = strlen(who) + LUA_IDSIZE + 40;
+  text = malloc(size);
+  if (text == NULL) return NULL;
+  if (ar.currentline > 0) snprintf(text, size, "%s at %s:%d", who, ar.short_src, ar.currentline);
+  else snprintf(text, size, "%s", who);
+  return text;
+}
+
+State *go_prepare (lua_State *L, Here h, int arg) {
+  Heritage *her;
+  Msg *m;
+  State *s;
+  arg_type(L, arg, LUA_TFUNCTION);
+  her = heritage_of(L, h.s);
+  heritage_unref(her);                 /* h.s keeps it: encoding may raise */
+  m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
+  s = state_new(h.s->hs);
+  if (s == NULL) {
+    msg_free(m);
+    if (host_closing(h.g->host)) check_panics_slow(L, h);
+    luaL_error(L, host_closing(h.g->host) ? "the main script has ended" : "not enough memory");
+  }
+  s->start = m;
+  s->heritage = h.s->heritage;
+  add_rlx(&s->heritage->refs, 1);
+  s->created = created_by(L, h.g);
+  s->ninits = load_acq(&h.s->hs->ninits);
+  return s;
+}
+
+void go_abandon (State *s) { state_free(s); }
+
+/* goro.go(f, ...): runs f(...) in a new goroutine.  Go's go statement. */
+static int l_go (lua_State *L) {
+  Here h = here(L);
+  State *s;
+  sched_check_p(h.m, h.g);
+  s = go_prepare(L, h, 1);
+  run_start(here(L), s);
+  return 0;
+}
+
+/* goro.init(f): f() runs in the state of every goroutine started after, before its function. */
+static int l_init (lua_State *L) {
+  Here h = here(L);
+  HostState *hs = h.s->hs;
+  InitFn *f;
+  Msg *m;
+  arg_type(L, 1, LUA_TFUNCTION);
+  m = msg_from_lua(L, h.s, 1, 1);
+  f = malloc(sizeof *f);
+  if (f == NULL) {
+    msg_free(m);
+    return luaL_error(L, "not enough memory");
+  }
+  f->f = m;
+  store_rlx(&f->next, NULL);
+  lock_acquire(&hs->host->lock);
+  store_rel(hs->inits_end, f);
+  hs->inits_end = &f->next;
+  add_acqrel(&hs->ninits, 1);
+  lock_release(&hs->host->lock);
+  return 0;
+}
+
+/* goro.yield(): lets others run.  Go's runtime.Gosched. */
+static int l_yield (lua_State *L) {
+  Here h = here(L);
+  check_panics(L, h);
+  return yield_k(L, h);
+}
+
+static int l_id (lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)here(L).g->id);
+  return 1;
+}
+
+/* goro.name([s]) -> name: for stacks, panics, deadlocks, traces. */
+static int l_name (lua_State *L) {
+  Here h = here(L);
+  if (!lua_isnoneornil(L, 1)) {
+    char *name = strdup(arg_string(L, 1)), *old;
+    if (name == NULL) return luaL_error(L, "not enough memory");
+    lock_acquire(&h.g->host->lock);
+    old = h.s->name;
+    h.s->name = name;
+    lock_release(&h.g->host->lock);
+    free(old);
+  }
+  if (h.s->name != NULL) lua_pushstring(L, h.s->name);
+  else lua_pushnil(L);
+  return 1;
+}
+
+static int l_on_panic (lua_State *L) {
+  static const char *const names[] = { "raise", "report", "exit", NULL };
+  Here h = here(L);
+  int how = arg_option(L, 1, NULL, names);
+  lua_pushstring(L, names[load_rlx(&h.s->hs->on_panic)]);
+  store_rlx(&h.s->hs->on_panic, (uint32_t)how);
+  return 1;
+}
+
+const luaL_Reg go_functions[] = {
+  { "go", l_go }, { "init", l_init }, { "yield", l_yield }, { "id", l_id },
+  { "name", l_name }, { "on_panic", l_on_panic }, { NULL, NULL }
+};

@@ -1,0 +1,20 @@
+/*
+** lua_go.h - starting goroutines from bindings.  Layer 6.
+*/
+#ifndef GORO_LUA_GO_H
+#define GORO_LUA_GO_H
+
+#include "marshal.h"
+#include "run.h"
+
+/* A goroutine for the function at 'arg' and the arguments behind it, ready for run_start.
+** Raises, with nothing held. */
+State *go_prepare (lua_State *L, Here h, int arg);
+void go_abandon (State *s);            /* it shall not start after all */
+
+/* Raise the error of 'r', a reference that is given up. */
+int result_raise (lua_State *L, State *s, Result *r);
+/* Push its results; returns how many.  The reference stays. */
+int result_push (lua_State *L, State *s, const Result *r);
+
+#endif

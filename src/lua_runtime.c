@@ -1,0 +1,279 @@
+/*
+** lua_runtime.c - maxprocs and figures; and what goro replaces in the standard libraries.
+** Layer 6.
+**
+** In hosts and goroutines: print (one write), os.exit (ends the goroutines first), require and
+** the searchers of C modules (loading is serialised, and what was loaded stays mapped).  In
+** goroutines also coroutine.* (costate.c).
+*/
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "costate.h"
+#include "lua_args.h"
+#include "lua_runtime.h"
+
+/* goro.maxprocs([n]) -> the previous number.  Go's runtime.GOMAXPROCS. */
+static int l_maxprocs (lua_State *L) {
+  lua_Integer n = 0;
+  if (!lua_isnoneornil(L, 1)) {
+    n = arg_integer(L, 1);
+    arg_check(L, n >= 1, 1, "at least 1 expected");
+    arg_check(L, n <= MAX_PROCS, 1, "too large");
+  }
+  lua_pushinteger(L, sched_maxprocs((int)n));
+  return 1;
+}
+
+static int l_num_cpu (lua_State *L) {
+  lua_pushinteger(L, os_num_cpu());
+  return 1;
+}
+
+/* goro.num_goroutine() -> how many live, the main script counted. */
+static int l_num_goroutine (lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)load_acq(&here(L).g->host->ng) + 1);
+  return 1;
+}
+
+/* goro.memory_limit([bytes]) -> the previous limit of each state made after; 0: none. */
+static int l_memory_limit (lua_State *L) {
+  lua_Integer old = (lua_Integer)load_rlx(&memory_limit);
+  if (!lua_isnoneornil(L, 1)) {
+    lua_Integer n = arg_integer(L, 1);
+    arg_check(L, n >= 0, 1, "negative limit");
+    store_rlx(&memory_limit, (uint64_t)n);
+  }
+  lua_pushinteger(L, old);
+  return 1;
+}
+
+const luaL_Reg runtime_functions[] = {
+  { "maxprocs", l_maxprocs }, { "num_cpu", l_num_cpu }, { "num_goroutine", l_num_goroutine },
+  { "memory_limit", l_memory_limit }, { NULL, NULL }
+};
+
+/* ---------------------------------------------------------------- print */
+
+static int l_print (lua_State *L) {
+  int i, n = lua_gettop(L);
+  luaL_Buffer b;
+  size_t len;
+  const char *s;
+  luaL_checkstack(L, n + LUA_MINSTACK, NULL);
+  for (i = 1; i <= n; i++) {           /* before the buffer: they may be the script's code */
+    luaL_tolstring(L, i, NULL);
+    lua_replace(L, i);
+  }
+  luaL_buffinit(L, &b);
+  for (i = 1; i <= n; i++) {
+    if (i > 1) luaL_addchar(&b, '\t');
+    lua_pushvalue(L, i);
+    luaL_addvalue(&b);
+  }
+  luaL_addchar(&b, '\n');
+  luaL_pushresult(&b);
+  s = lua_tolstring(L, -1, &len);
+  fwrite(s, 1, len, stdout);           /* stdio locks the stream for the whole of it */
+  fflush(stdout);
+  return 0;
+}
+
+/* ---------------------------------------------------------------- os.exit */
+
+static int exit_status (lua_State *L) {
+  if (lua_isboolean(L, 1)) return lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE;
+  return (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
+}
+
+/* upvalue 1: the stock os.exit */
+static int l_exit (lua_State *L) {
+  Here h = here(L);
+  int status = exit_status(L);
+  if (!h.s->is_host) run_exit(h.s, status);
+  host_closing(h.g->host) ? (void)0 : host_halt(h.g->host, h.m, h.g);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 0);
+  return 0;                            /* not reached */
+}
+
+/* ---------------------------------------------------------------- child processes */
+
+/*
+** In goroutines os.execute and io.popen start the child with no signal blocked (workers block
+** all, and a child inherits that), and leave Ctrl-C alone: libc's system() ignores SIGINT in the
+** whole process meanwhile.
+*/
+static int l_execute (lua_State *L) {
+  const char *command = luaL_optstring(L, 1, NULL);
+  int pid, status = -1;
+  if (command == NULL) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  pid = os_shell(command, -1, false);
+  if (pid < 0 || os_wait(pid, &status) < 0) return luaL_fileresult(L, 0, NULL);
+  return luaL_execresult(L, status);
+}
+
+static int pclose_stream (lua_State *L) {
+  luaL_Stream *f = luaL_checkudata(L, 1, LUA_FILEHANDLE);
+  int pid, status = -1;
+  fclose(f->f);
+  lua_getiuservalue(L, 1, 1);
+  pid = (int)lua_tointeger(L, -1);
+  if (os_wait(pid, &status) < 0) return luaL_fileresult(L, 0, NULL);
+  return luaL_execresult(L, status);
+}
+
+static int l_popen (lua_State *L) {
+  const char *command = luaL_checkstring(L, 1), *mode = luaL_optstring(L, 2, "r");
+  luaL_Stream *f;
+  bool reads;
+  int fd[2], pid, saved;
+  luaL_argcheck(L, (mode[0] == 'r' || mode[0] == 'w') && mode[1] == '\0', 2, "invalid mode");
+  reads = mode[0] == 'r';
+  f = lua_newuserdatauv(L, sizeof *f, 1);
+  f->closef = NULL;
+  f->f = NULL;
+  luaL_setmetatable(L, LUA_FILEHANDLE);
+  if (!os_pipe(fd)) return luaL_fileresult(L, 0, command);
+  pid = os_shell(command, fd[reads ? 1 : 0], reads);
+  saved = errno;
+  close(fd[reads ? 1 : 0]);
+  if (pid >= 0) f->f = fdopen(fd[reads ? 0 : 1], mode);
+  if (f->f == NULL) {
+    if (pid >= 0) saved = errno;
+    close(fd[reads ? 0 : 1]);
+    if (pid >= 0) os_wait(pid, &pid);
+    errno = saved;
+    return luaL_fileresult(L, 0, command);
+  }
+  lua_pushinteger(L, pid);
+  lua_setiuservalue(L, -2, 1);
+  f->closef = pclose_stream;
+  return 1;
+}
+
+static void replace_processes (lua_State *L) {     /* package.loaded on top */
+  if (lua_getfield(L, -1, "os") == LUA_TTABLE) {
+    lua_pushcfunction(L, l_execute);
+    lua_setfield(L, -2, "execute");
+  }
+  lua_pop(L, 1);
+  if (lua_getfield(L, -1, "io") == LUA_TTABLE) {
+    lua_pushcfunction(L, l_popen);
+    lua_setfield(L, -2, "popen");
+  }
+  lua_pop(L, 1);
+}
+
+/* ---------------------------------------------------------------- modules */
+
+/* One thread at a time loads C modules: many luaopen_ functions touch process-wide state. */
+static pthread_mutex_t load_lock;
+static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+
+static void load_init (void) {
+  pthread_mutexattr_t a;
+  pthread_mutexattr_init(&a);
+  pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&load_lock, &a);
+  pthread_mutexattr_destroy(&a);
+}
+
+/* Call the function below the 'n' arguments on top with the lock held. */
+static int call_locked (lua_State *L, int n) {
+  int base = lua_gettop(L) - n - 1, status;
+  pthread_once(&load_once, load_init);
+  pthread_mutex_lock(&load_lock);
+  status = lua_pcall(L, n, LUA_MULTRET, 0);
+  pthread_mutex_unlock(&load_lock);
+  if (status != LUA_OK) return lua_error(L);
+  return lua_gettop(L) - base;
+}
+
+/* upvalue 1: the module's luaopen_ function.  Arguments: name, file. */
+static int run_loader (lua_State *L) {
+  const char *file = lua_tostring(L, 2);
+  if (file != NULL) os_pin_file(file);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  return call_locked(L, lua_gettop(L) - 1);
+}
+
+/* upvalue 1: a stock searcher of C modules. */
+static int search_c (lua_State *L) {
+  int n;
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  n = call_locked(L, 1);
+  if (lua_iscfunction(L, 1)) {
+    lua_pushvalue(L, 1);
+    lua_pushcclosure(L, run_loader, 1);
+    lua_replace(L, 1);
+  }
+  return n;
+}
+
+/* upvalue 1: the stock searcher of package.preload, which is asked first. */
+static int search_preload (lua_State *L) {
+  here(L).s->modref.stale = true;
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
+/* upvalue 1: the function 'require' as it was. */
+static int l_require (lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  here(L).s->modref.stale = true;
+  return lua_gettop(L);
+}
+
+static void replace_searcher (lua_State *L, int t, int i, lua_CFunction f) {
+  if (lua_rawgeti(L, t, i) == LUA_TFUNCTION && lua_iscfunction(L, -1)) {
+    lua_pushcclosure(L, f, 1);
+    lua_rawseti(L, t, i);
+  }
+  else lua_pop(L, 1);
+}
+
+void runtime_replace (lua_State *L, State *s) {
+  int top = lua_gettop(L);
+  lua_pushglobaltable(L);
+  lua_pushcfunction(L, l_print);
+  lua_setfield(L, -2, "print");
+  if (lua_getfield(L, -1, "require") == LUA_TFUNCTION) {
+    lua_pushcclosure(L, l_require, 1);
+    lua_setfield(L, -2, "require");
+  }
+  else lua_pop(L, 1);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "os") == LUA_TTABLE && lua_getfield(L, -1, "exit") == LUA_TFUNCTION) {
+    lua_pushcclosure(L, l_exit, 1);
+    lua_setfield(L, -2, "exit");
+  }
+  lua_settop(L, top + 2);
+  if (lua_getfield(L, -1, "package") == LUA_TTABLE &&
+      lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
+    int t = lua_gettop(L);
+    replace_searcher(L, t, 1, search_preload);
+    replace_searcher(L, t, 3, search_c);
+    replace_searcher(L, t, 4, search_c);
+  }
+  lua_settop(L, top + 2);
+  if (!s->is_host) {
+    replace_processes(L);
+    if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE) costate_open(L);
+  }
+  lua_settop(L, top);
+}

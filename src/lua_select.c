@@ -1,0 +1,266 @@
+/*
+** lua_select.c - goro.select.  Layer 6.
+*/
+#include <string.h>
+#include "lua_args.h"
+#include "select.h"
+
+#define FEW 16
+
+typedef struct Parsed {
+  Case *cases;
+  int n;
+  int64_t until;
+  int dflt;                            /* 0: none, 1: true, 2: a handler */
+} Parsed;
+
+void chan_check_value (lua_State *L, Chan *c, int idx, int arg);
+
+/* The channel at the top (popped) of case 'i': NULL if it is false. */
+static Chan *case_chan (lua_State *L, int i, bool send) {
+  Handle *h;
+  Chan *c;
+  if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) {
+    lua_pop(L, 1);
+    return NULL;
+  }
+  h = handle_test(L, -1);
+  if (h == NULL || h->o->type != OBJ_CHAN)
+    luaL_error(L, "bad argument #1 to 'select' (case %d: channel or false expected, got %s)", i,
+               luaL_typename(L, -1));
+  if (h->view == (send ? VIEW_RECV : VIEW_SEND))
+    luaL_error(L, "bad argument #1 to 'select' (case %d: %s)", i,
+               send ? "send on a receive-only channel" : "receive from a send-only channel");
+  c = (Chan *)h->o;
+  lua_pop(L, 1);
+  return c;
+}
+
+/* Keys of the case table on top: recv, or send and value; 1: a handler. */
+static void check_case_keys (lua_State *L, int t, int i) {
+  lua_pushnil(L);
+  while (lua_next(L, t)) {
+    if (lua_isinteger(L, -2) && lua_tointeger(L, -2) == 1) {
+      if (!lua_isfunction(L, -1))
+        luaL_error(L, "bad argument #1 to 'select' (case %d: handler must be a function, got %s)",
+                   i, luaL_typename(L, -1));
+    }
+    else {
+      const char *k = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+      if (k == NULL || (strcmp(k, "recv") && strcmp(k, "send") && strcmp(k, "value"))) {
+        luaL_tolstring(L, -2, NULL);
+        luaL_error(L, "bad argument #1 to 'select' (case %d: unknown key '%s')", i,
+                   lua_tostring(L, -1));
+      }
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static void parse_case (lua_State *L, State *s, Case *k, int i) {  /* the case on top; popped */
+  int t = lua_gettop(L);
+  k->v = NIL_VALUE;
+  k->send = false;
+  if (lua_type(L, t) != LUA_TTABLE) {
+    k->c = case_chan(L, i, false);
+    return;
+  }
+  check_case_keys(L, t, i);
+  lua_pushliteral(L, "recv");
+  if (lua_rawget(L, t) != LUA_TNIL) {
+    lua_pushliteral(L, "send");
+    if (lua_rawget(L, t) != LUA_TNIL)
+      luaL_error(L, "bad argument #1 to 'select' (case %d: both 'recv' and 'send')", i);
+    lua_pop(L, 1);
+    lua_pushliteral(L, "value");
+    if (lua_rawget(L, t) != LUA_TNIL)
+      luaL_error(L, "bad argument #1 to 'select' (case %d: 'value' without 'send')", i);
+    lua_pop(L, 1);
+    k->c = case_chan(L, i, false);
+  }
+  else {
+    lua_pop(L, 1);
+    lua_pushliteral(L, "send");
+    if (lua_rawget(L, t) == LUA_TNIL)
+      luaL_error(L, "bad argument #1 to 'select' (case %d: no channel: 'recv' and 'send' are nil;"
+                 " use false for a case that is never ready)", i);
+    k->c = case_chan(L, i, true);
+    k->send = true;
+    if (k->c != NULL) {
+      lua_pushliteral(L, "value");
+      lua_rawget(L, t);
+      chan_check_value(L, k->c, -1, 0);
+      value_from_lua(L, s, -1, &k->v);
+      lua_pop(L, 1);
+    }
+  }
+  lua_settop(L, t - 1);
+}
+
+/* Parsed *, cases table.  Raises; what was encoded by then is in the cases. */
+static int parse (lua_State *L) {
+  Parsed *p = lua_touserdata(L, 1);
+  State *s = here(L).s;
+  int i, n = p->n;
+  p->n = 0;
+  for (i = 1; i <= n; i++) {
+    lua_rawgeti(L, 2, i);
+    p->cases[i - 1].v = NIL_VALUE;
+    p->n = i;
+    parse_case(L, s, &p->cases[i - 1], i);
+  }
+  return 0;
+}
+
+/* Keys of the whole: 1 .. n, timeout, default.  true: some case sends. */
+static bool check_keys (lua_State *L, int n) {
+  bool sends = false;
+  lua_pushnil(L);
+  while (lua_next(L, 1)) {
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      const char *k = lua_tostring(L, -2);
+      if (strcmp(k, "timeout") != 0 && strcmp(k, "default") != 0)
+        luaL_error(L, "bad argument #1 to 'select' (unknown key '%s')", k);
+    }
+    else if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > n) {
+      luaL_tolstring(L, -2, NULL);
+      luaL_error(L, "bad argument #1 to 'select' (unknown key '%s': the cases must be a list "
+                 "without holes)", lua_tostring(L, -1));
+    }
+    else if (lua_type(L, -1) == LUA_TTABLE) {
+      lua_pushliteral(L, "send");
+      sends = lua_rawget(L, -2) != LUA_TNIL || sends;
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  return sends;
+}
+
+static void parse_options (lua_State *L, Parsed *p) {
+  p->until = FOREVER;
+  p->dflt = 0;
+  lua_pushliteral(L, "default");
+  switch (lua_rawget(L, 1)) {
+    case LUA_TNIL: break;
+    case LUA_TBOOLEAN: p->dflt = lua_toboolean(L, -1); break;
+    case LUA_TFUNCTION: p->dflt = 2; break;
+    default:
+      luaL_error(L, "bad argument #1 to 'select' ('default' must be true or a function, got %s)",
+                 luaL_typename(L, -1));
+  }
+  lua_pop(L, 1);
+  lua_pushliteral(L, "timeout");
+  if (lua_rawget(L, 1) != LUA_TNIL) {
+    if (lua_type(L, -1) != LUA_TNUMBER || lua_tonumber(L, -1) != lua_tonumber(L, -1))
+      luaL_error(L, "bad argument #1 to 'select' ('timeout' must be seconds or a context, got %s)",
+                 lua_type(L, -1) == LUA_TNUMBER ? "NaN" : luaL_typename(L, -1));
+    p->until = arg_timeout(L, lua_gettop(L), FOREVER);
+  }
+  lua_pop(L, 1);
+}
+
+static int handled (lua_State *L, int status, lua_KContext ctx) {
+  (void)status; (void)ctx;
+  return lua_gettop(L) - 1;
+}
+
+/* Case 'which' is done.  Its handler is called with v, ok; or index, v, ok returned. */
+static int chosen (lua_State *L, Here h, ChanResult r, int which, Value *v) {
+  bool handler = false, send = false;
+  lua_settop(L, 1);
+  if (lua_rawgeti(L, 1, which + 1) == LUA_TTABLE) {
+    lua_pushliteral(L, "send");
+    send = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 1);
+    handler = lua_rawgeti(L, -1, 1) == LUA_TFUNCTION;
+    lua_remove(L, -2);
+  }
+  if (!handler) lua_settop(L, 1);
+  if (send && r == CHAN_CLOSED) {
+    value_drop(v);
+    return luaL_error(L, "send on closed channel");
+  }
+  if (!handler) lua_pushinteger(L, which + 1);
+  if (!send) {
+    value_to_lua(L, h.s, v);
+    lua_pushboolean(L, r == CHAN_OK);
+  }
+  if (!handler) return send ? 1 : 3;
+  lua_callk(L, send ? 0 : 2, LUA_MULTRET, 0, handled);
+  return handled(L, LUA_OK, 0);
+}
+
+static int gave_up (lua_State *L, const char *why) {
+  lua_pushnil(L);
+  lua_pushstring(L, why);
+  return 2;
+}
+
+static int select_k (lua_State *L, int status, lua_KContext ctx) {
+  Here h = here(L);
+  int which = 0;
+  Value v;
+  ChanResult r = select_finish(h.g, &which, &v);
+  (void)status; (void)ctx;
+  if (!wait_over(h)) {
+    value_drop(&v);
+    return wait_unwind(L, h);
+  }
+  if (r == CHAN_BUSY) return gave_up(L, wake_reason(h.g));
+  return chosen(L, h, r, which, &v);
+}
+
+/*
+** goro.select { case, ..., timeout = s, default = true or f }.  Go's select.  A case is a channel
+** (receive), { recv = ch [, handler] }, { send = ch, value = v [, handler] }; a channel that is
+** false is never ready.
+*/
+static int l_select (lua_State *L) {
+  Case few[FEW];
+  Parsed p;
+  Here h = here(L);
+  ChanResult r;
+  int i, which = 0;
+  arg_type(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  p.n = (int)lua_rawlen(L, 1);
+  parse_options(L, &p);
+  p.cases = p.n <= FEW ? few : lua_newuserdatauv(L, (size_t)p.n * sizeof(Case), 0);
+  check_panics(L, h);
+  {                                    /* only what is to be sent could leak */
+    bool sends = check_keys(L, p.n);
+    int status = LUA_OK;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    lua_pushcfunction(L, parse);
+    lua_pushlightuserdata(L, &p);
+    lua_pushvalue(L, 1);
+    if (sends) status = lua_pcall(L, 2, 0, 0);
+    else lua_call(L, 2, 0);
+    if (status != LUA_OK) {
+      for (i = 0; i < p.n; i++) value_drop(&p.cases[i].v);
+      return lua_error(L);
+    }
+  }
+  h = here(L);
+  r = select_go(h.m, h.g, p.cases, p.n, p.until != 0 && p.dflt == 0, &which);
+  if (r == CHAN_WAIT) return wait_k(L, h, p.until, 0, select_k);
+  for (i = 0; i < p.n; i++) {          /* what was not sent */
+    bool gone = r == CHAN_OK && i == which;
+    if (p.cases[i].send && !gone) value_drop(&p.cases[i].v);
+  }
+  if (r == SELECT_NOMEM) return luaL_error(L, "not enough memory");
+  if (r != CHAN_BUSY) {
+    Value v = p.cases[which].v;
+    if (p.cases[which].send) v = NIL_VALUE;
+    return chosen(L, h, r, which, &v);
+  }
+  if (p.dflt == 0) return gave_up(L, "timeout");
+  if (p.dflt == 1) return gave_up(L, "default");
+  lua_settop(L, 1);
+  lua_getfield(L, 1, "default");
+  lua_callk(L, 0, LUA_MULTRET, 0, handled);
+  return handled(L, LUA_OK, 0);
+}
+
+const luaL_Reg select_functions[] = { { "select", l_select }, { NULL, NULL } };

@@ -1,0 +1,50 @@
+/*
+** lua_time.c - sleep, now, after.  Layer 6.
+*/
+#include <stdlib.h>
+#include "lua_args.h"
+#include "sleep.h"
+
+static lua_Number seconds (int64_t ns) { return (lua_Number)ns / 1e9; }
+
+/* goro.now() -> monotonic seconds. */
+static int l_now (lua_State *L) {
+  lua_pushnumber(L, seconds(os_now()));
+  return 1;
+}
+
+static int sleep_k (lua_State *L, int status, lua_KContext ctx) {
+  Here h = here(L);
+  (void)status; (void)ctx;
+  if (!wait_over(h)) return wait_unwind(L, h);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* goro.sleep(s) -> true.  Go's time.Sleep. */
+static int l_sleep (lua_State *L) {
+  Here h = here(L);
+  int64_t ns = arg_seconds(L, 1, false);
+  check_panics(L, h);
+  if (ns == 0) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  park_begin(h.g, WAIT_SLEEP);
+  return wait_k(L, h, ns == FOREVER ? FOREVER - 1 : os_now() + ns, 0, sleep_k);
+}
+
+/* goro.after(s) -> a channel that gets one value, the time.  Go's time.After. */
+static int l_after (lua_State *L) {
+  Here h = here(L);
+  int64_t ns = arg_seconds(L, 1, true);
+  Chan *c = chan_new(1, 0, NULL);
+  handle_push_new(L, h.s, (Obj *)c);
+  if (!after_start(h.m, h.g->host, c, ns > FOREVER / 2 ? FOREVER - 1 : os_now() + ns))
+    return luaL_error(L, "not enough memory");
+  return 1;
+}
+
+const luaL_Reg time_functions[] = {
+  { "now", l_now }, { "sleep", l_sleep }, { "after", l_after }, { NULL, NULL }
+};

@@ -1,0 +1,75 @@
+/*
+** msg.c - messages in flight.  Layer 2.
+*/
+#include <stdlib.h>
+#include "debug.h"
+#include "msg.h"
+
+Msg *msg_new_string (const char *s, size_t len) {
+  Msg *m = malloc(sizeof *m + len);
+  if (m == NULL) return NULL;
+  memset(m, 0, sizeof *m);
+  m->len = m->cap = len;
+  m->bytes = (char *)(m + 1);
+  if (len > 0) memcpy(m->bytes, s, len);
+  return m;
+}
+
+#define FIRST_ROOM 192                 /* a small record fits without a second allocation */
+
+Msg *msg_new (void) {
+  Msg *m = malloc(sizeof *m + FIRST_ROOM);
+  if (m == NULL) return NULL;
+  memset(m, 0, sizeof *m);
+  m->cap = FIRST_ROOM;
+  m->bytes = (char *)(m + 1);
+  return m;
+}
+
+bool msg_reserve (Msg *m, size_t more) {
+  size_t need = m->len + more, cap = m->cap;
+  bool own = m->bytes != (char *)(m + 1);
+  char *p;
+  if (need < more) return false;
+  if (need <= cap) return true;
+  while (cap < need) {
+    if (cap > SIZE_MAX / 2) return false;
+    cap *= 2;
+  }
+  p = realloc(own ? m->bytes : NULL, cap);
+  if (p == NULL) return false;
+  if (!own) memcpy(p, m->bytes, m->len);
+  m->bytes = p;
+  m->cap = cap;
+  return true;
+}
+
+int64_t msg_add_obj (Msg *m, Obj *o) {
+  if (m->nobjs == m->capobjs) {
+    uint32_t cap = m->capobjs ? m->capobjs * 2 : 4;
+    struct Obj **p = realloc(m->objs, cap * sizeof *p);
+    if (p == NULL) return -1;
+    m->objs = p;
+    m->capobjs = cap;
+  }
+  m->objs[m->nobjs] = obj_ref(o);
+  return m->nobjs++;
+}
+
+void msg_free (Msg *m) {
+  uint32_t i;
+  for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
+  free(m->objs);
+  if (m->bytes != (char *)(m + 1)) free(m->bytes);
+  free(m);
+}
+
+size_t value_size (const Value *v) {
+  return v->tag >= V_STR ? v->u.m->len : 0;
+}
+
+void value_drop (Value *v) {
+  if (v->tag == V_OBJ) obj_unref(v->u.o);
+  else if (v->tag >= V_STR) msg_free(v->u.m);
+  *v = NIL_VALUE;
+}

@@ -1,0 +1,75 @@
+/*
+** msg.h - values on their way between goroutines, and the shared objects.  Layer 2.
+**
+** A Value is what a channel's slot holds: a scalar in place, a reference to a shared object, or
+** a Msg, the encoded form of everything else.  Whoever holds a Value owns what it refers to,
+** until it hands the Value on or drops it.  Nothing here knows Lua.
+*/
+#ifndef GORO_MSG_H
+#define GORO_MSG_H
+
+#include <stddef.h>
+#include <string.h>
+#include "atomics.h"
+
+/* A shared object: channel, WaitGroup ...  Embedded as the first member. */
+typedef struct Obj {
+  _Atomic(uint32_t) refs;              /* [A] handles in states, messages, other objects */
+  uint8_t type;                        /* [I] one of OBJ_ */
+  void (*destroy) (struct Obj *);      /* [I] called when the last reference goes */
+} Obj;
+
+enum { OBJ_CHAN, OBJ_WAITGROUP, OBJ_TASK, OBJ_MUTEX, OBJ_RWMUTEX, OBJ_ONCE, OBJ_COND,
+       OBJ_SEMAPHORE, OBJ_ATOMIC, OBJ_MAP, OBJ_TIMER, OBJ_CONTEXT, OBJ_NTYPES };
+
+static inline Obj *obj_ref (Obj *o) { add_rlx(&o->refs, 1); return o; }
+static inline void obj_unref (Obj *o) {
+  if (sub_acqrel(&o->refs, 1) == 1) o->destroy(o);
+}
+
+typedef enum ValueTag {
+  V_NIL, V_FALSE, V_TRUE, V_INT, V_FLT, V_LUD,      /* scalars; V_LUD a light userdata */
+  V_CFN,                                           /* a C function without upvalues */
+  V_OBJ,                                           /* a shared object, 'view' its direction */
+  V_STR,                                           /* Msg: the bytes of a string */
+  V_MSG                                            /* Msg: encoded, see marshal.h */
+} ValueTag;
+
+struct Msg;
+typedef struct Value {
+  union {
+    int64_t i;
+    double n;
+    void *p;
+    Obj *o;
+    struct Msg *m;
+    void (*f) (void);
+  } u;
+  uint8_t tag;                         /* ValueTag */
+  uint8_t view;                        /* V_OBJ: VIEW_ */
+} Value;
+
+enum { VIEW_BOTH, VIEW_SEND, VIEW_RECV };
+
+/* An encoded message.  Owned by one Value (or one goroutine that is being started). */
+typedef struct Msg {
+  size_t len;                          /* bytes in use */
+  size_t cap;
+  struct Obj **objs;                   /* references held, by number */
+  uint32_t nobjs, capobjs;
+  uint32_t nvals;                      /* top-level values encoded */
+  struct Msg *next;                    /* State.limbo */
+  char *bytes;                         /* own allocation, or right behind this struct */
+} Msg;
+
+static const Value NIL_VALUE = { { 0 }, V_NIL, 0 };
+
+Msg *msg_new_string (const char *s, size_t len);   /* NULL: no memory */
+Msg *msg_new (void);                               /* empty, to be written; NULL: no memory */
+bool msg_reserve (Msg *m, size_t more);            /* room for 'more' bytes behind len */
+int64_t msg_add_obj (Msg *m, Obj *o);              /* takes a new reference; its number, or -1 */
+void msg_free (Msg *m);                            /* with the references it holds */
+size_t value_size (const Value *v);                /* bytes behind the slot */
+void value_drop (Value *v);                        /* release what it owns; nil afterwards */
+
+#endif

@@ -1,0 +1,54 @@
+/*
+** platform.h - what goro needs of the operating system.  Layer 0: the OS ends here.
+*/
+#ifndef GORO_PLATFORM_H
+#define GORO_PLATFORM_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "atomics.h"
+
+#define SECOND INT64_C(1000000000)     /* times inside are nanoseconds */
+#define FOREVER INT64_MAX
+
+int64_t os_now (void);                 /* monotonic clock, nanoseconds */
+int os_num_cpu (void);                 /* CPUs this process may use, cgroup quota counted, >= 1 */
+
+/* Sleep while '*word' is 'expected', at most 'ns' (FOREVER: no limit).  May wake early. */
+void os_futex_wait (_Atomic(uint32_t) *word, uint32_t expected, int64_t ns);
+void os_futex_wake (_Atomic(uint32_t) *word, int n);
+
+/* Start a detached or joinable thread with all signals blocked but the preemption signal.
+** 0 or an errno. */
+int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg);
+/* CPU time a thread has used, nanoseconds; -1 if it cannot be told. */
+int64_t os_thread_cpu (clockid_t id);
+clockid_t os_thread_clock (pthread_t t);
+
+/* Preemption signal: install 'handler' (only where nobody else has one); false if taken. */
+bool os_preempt_install (void (*handler) (int));
+void os_preempt_signal (pthread_t t);
+
+/* An event another thread can raise, waited for with SIGINT let in (the host's thread). */
+typedef struct Event { int fd; } Event;
+bool event_init (Event *e);
+void event_close (Event *e);
+void event_raise (Event *e);
+/* Wait until raised or a signal came.  'interrupted' is asked with SIGINT blocked before each
+** sleep and after each signal; when it says true the wait ends with false. */
+bool event_wait (Event *e, bool (*interrupted) (void *), void *arg);
+
+/* Keep the shared object that holds 'addr' mapped until the process ends. */
+void os_pin_library (const void *addr);
+void os_pin_file (const char *path);
+
+/* Run 'command' by the shell, all signals unblocked there; its standard input or output is 'fd'
+** (-1: ours).  Its process id, or -1 and errno. */
+int os_shell (const char *command, int fd, bool output);
+int os_wait (int pid, int *status);    /* waitpid, again after EINTR: -1 and errno */
+bool os_pipe (int fd[2]);              /* close-on-exec */
+
+uint64_t os_random (void);             /* 64 bits nobody can guess; for seeds */
+
+#endif

@@ -1,0 +1,953 @@
+/*
+** proc.c - Ms, Ps and the search for work.  Layer 3.
+**
+** PARKING WORKERS.  Workers should be neither too many (they would burn CPU looking for work)
+** nor too few (work would wait while a CPU idles).  The state is spread over the P's queues, so
+** nobody sees all of it at once.  The rules, which are Go's:
+**
+**   An M without work spins: it looks through everybody's queues before it sleeps.  At most half
+**   as many Ms spin as are busy.  Who submits work wakes one M, as a spinning one, if there is an
+**   idle P and nobody spins yet (wake_p).  A spinning M that finds work stops spinning and, if it
+**   was the last, wakes another: so a burst of work wakes as many as it needs, one by one.
+**
+**   The dance of submitting and of going to sleep must not miss each other:
+**
+**     the submitter                        the M that goes to sleep
+**       1. puts work into a queue            1. gives its P to the idle list, nspinning - 1
+**       2. fence                             2. fence
+**       3. nspinning == 0? wake one          3. looks through all queues (and timers) once more
+**
+**   Either the submitter sees that nobody spins, or the M sees the work: with sequential
+**   consistency between 1 and 3 on both sides one of the two must.  The fence stands in wake_p
+**   and in find_runnable; what each checks must agree with what the other publishes.
+**
+** TIMERS.  Due timers are looked for at each turn (one's own shard) and when idle (all).  Of the
+** idle Ms one, the poller, sleeps only until the next deadline; a timer added with an earlier
+** one wakes it (sched_timer_added).
+**
+** BOUND GOROUTINES.  A goroutine that blocked where Lua cannot yield, and a host's main script,
+** have their C stack on one thread: g->bound.  Whoever gets to run such a goroutine gives that M
+** its own P and looks for another (Go's startlockedm).
+**
+** LOCK ORDER.  sched.lock is taken with nothing but object locks held, and never held over a
+** wake-up that runs somebody's code; starting a thread under it is avoided for its length.
+**
+** REJECTED.  One global queue with a lock: fine for two CPUs, and the end of it for eight.
+** Stopping the world to change maxprocs (Go does so): a P with a number too high retires when
+** its M next looks at it, and nothing else needs to stop.
+*/
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "debug.h"
+#include "park.h"
+#include "runq.h"
+#include "sched.h"
+
+Sched sched;
+/* initial-exec: one word of static TLS, read without a call */
+static __thread M *this_m __attribute__((tls_model("initial-exec")));
+
+M *sched_m (void) { return this_m; }
+
+/* ---------------------------------------------------------------- queues */
+
+void gq_add (G *g) {
+  lock_acquire(&sched.lock);
+  glist_add(&sched.gq, g);
+  add_seq(&sched.ngq, 1);
+  lock_release(&sched.lock);
+}
+
+void gq_add_all (GList *l, int n) {
+  if (n == 0) return;
+  lock_acquire(&sched.lock);
+  if (sched.gq.tail != NULL) sched.gq.tail->link = l->head;
+  else sched.gq.head = l->head;
+  sched.gq.tail = l->tail;
+  add_seq(&sched.ngq, n);
+  lock_release(&sched.lock);
+  l->head = l->tail = NULL;
+}
+
+/* One goroutine to run, and one's share of the rest into 'pp's ring. */
+static G *gq_get (P *pp, int max) {
+  G *g = NULL;
+  GList spill = { NULL, NULL };
+  int n, i, nspill = 0;
+  if (load_rlx(&sched.ngq) == 0) return NULL;
+  lock_acquire(&sched.lock);
+  n = load_rlx(&sched.ngq);
+  if (n > 0) {
+    int share = n / load_rlx(&sched.nprocs) + 1;
+    if (share > n) share = n;
+    if (max > 0 && share > max) share = max;
+    if (share > (int)RUNQ_SIZE / 2) share = RUNQ_SIZE / 2;
+    g = glist_pop(&sched.gq);
+    for (i = 1; i < share; i++)        /* there is room: the ring is empty or max is 1 */
+      if (!runq_put(pp, glist_pop(&sched.gq), false, &spill, &nspill)) break;
+    sub_seq(&sched.ngq, i < share ? i + 1 : share);
+    if (nspill > 0) {                  /* cannot be, but would lose goroutines */
+      if (sched.gq.tail != NULL) sched.gq.tail->link = spill.head;
+      else sched.gq.head = spill.head;
+      sched.gq.tail = spill.tail;
+      add_seq(&sched.ngq, nspill);
+    }
+  }
+  lock_release(&sched.lock);
+  return g;
+}
+
+void runq_add (P *pp, G *g, bool next) {
+  GList spill = { NULL, NULL };
+  int n = 0;
+  if (!runq_put(pp, g, next, &spill, &n))
+    gq_add_all(&spill, n);
+}
+
+/* ---------------------------------------------------------------- Ps */
+
+void p_set (M *m, P *pp) {             /* pp->word is P_OWNED already, by us */
+  m->p = pp;
+  m->owned = true;
+  if (load_rlx(&sched.sysmon_waits) != 0) {
+    uint32_t one = 1;
+    if (cas_seq(&sched.sysmon_waits, &one, 0)) note_wake(&sched.sysmon_note);
+  }
+}
+
+P *p_release (M *m) {
+  P *pp = m->p;
+  goro_check(m->owned && load_rlx(&pp->word) == P_OWNED);
+  m->p = NULL;
+  m->owned = false;
+  return pp;
+}
+
+static P *p_pop_idle (void) {          /* sched.lock held */
+  P *pp;
+  lock_check_held(&sched.lock);
+  while ((pp = sched.idlep) != NULL) {
+    sched.idlep = pp->link;
+    sub_seq(&sched.nidlep, 1);
+    if (pp->id >= load_rlx(&sched.nprocs)) {   /* maxprocs was lowered */
+      store_rel(&pp->word, P_DEAD);
+      continue;
+    }
+    store_rel(&pp->word, P_OWNED);
+    return pp;
+  }
+  return NULL;
+}
+
+void p_to_idle (P *pp) {
+  lock_check_held(&sched.lock);
+  if (pp->id >= load_rlx(&sched.nprocs)) {
+    store_rel(&pp->word, P_DEAD);
+    return;
+  }
+  store_rel(&pp->word, P_IDLE);
+  pp->link = sched.idlep;
+  sched.idlep = pp;
+  add_seq(&sched.nidlep, 1);
+}
+
+bool p_acquire_idle (M *m) {
+  P *pp;
+  if (load_seq(&sched.nidlep) == 0) return false;
+  lock_acquire(&sched.lock);
+  pp = p_pop_idle();
+  lock_release(&sched.lock);
+  if (pp == NULL) return false;
+  p_set(m, pp);
+  return true;
+}
+
+/* A P whose number is too high now: its goroutines go to the global queue. */
+static void p_drain (P *pp) {
+  GList l = { NULL, NULL };
+  int n = 0;
+  G *g;
+  while ((g = runq_get(pp)) != NULL) {
+    glist_add(&l, g);
+    n++;
+  }
+  gq_add_all(&l, n);
+}
+
+int sched_maxprocs (int n) {
+  int old, i;
+  bool more = false;
+  lock_acquire(&sched.lock);
+  old = load_rlx(&sched.nprocs);
+  if (n > 0 && n != old) {
+    if (n > MAX_PROCS) n = MAX_PROCS;
+    for (i = 0; i < n; i++) {
+      P *pp = load_rlx(&sched.allp[i]);
+      if (pp == NULL) {
+        pp = aligned_alloc(64, (sizeof *pp + 63) & ~(size_t)63);
+        if (pp == NULL) break;
+        memset(pp, 0, sizeof *pp);
+        pp->id = i;
+        store_rlx(&pp->word, P_DEAD);
+        store_rel(&sched.allp[i], pp);
+        sched.nallp = i + 1;
+      }
+    }
+    store_seq(&sched.nprocs, i > 0 ? i : old);
+    for (i = 0; i < load_rlx(&sched.nprocs); i++) {
+      P *pp = load_rlx(&sched.allp[i]);
+      if (load_acq(&pp->word) == P_DEAD) {
+        p_to_idle(pp);
+        more = true;
+      }
+    }
+  }
+  lock_release(&sched.lock);
+  if (more) wake_p();
+  return old;
+}
+
+static void m_sleep_for_ever (M *m) {
+  for (;;) os_futex_wait(&m->note.set, load_rlx(&m->note.set), FOREVER);
+}
+
+/* ---------------------------------------------------------------- lending and owning */
+
+void sched_lend (M *m) {
+  goro_check(m->owned);
+  m->owned = false;
+  store_rel(&m->p->word, P_LENT_TO(m));
+}
+
+static bool take_back (M *m) {
+  uint32_t w;
+  if (m->p == NULL) return false;
+  w = P_LENT_TO(m);
+  if (cas_acqrel(&m->p->word, &w, P_OWNED)) {
+    m->owned = true;
+    return true;
+  }
+  m->p = NULL;                         /* sysmon has taken it */
+  return false;
+}
+
+void sched_own (M *m, G *g) {
+  M *before;
+  GORO_POINT();
+  if (load_rlx(&m->orphan)) m_sleep_for_ever(m);
+  if (m->owned || take_back(m)) return;
+  if (p_acquire_idle(m)) return;
+  /* queue for one, as a bound goroutine that is runnable */
+  before = g->bound;
+  g->bound = m;
+  store_rel(&g->status, G_RUNNABLE);
+  gq_add(g);
+  m_wait(m);
+  g->bound = before;
+}
+
+/* ---------------------------------------------------------------- Ms */
+
+/* M's are reused and never freed: sysmon may look at one that has just left. */
+static M *free_ms;                     /* [L:sched] by 'next' */
+
+static void m_free (M *m) {
+  lock_acquire(&sched.lock);
+  m->next = free_ms;
+  free_ms = m;
+  lock_release(&sched.lock);
+}
+
+static M *m_new (bool is_host) {
+  M *m;
+  uint32_t i;
+  lock_acquire(&sched.lock);
+  m = free_ms;
+  if (m != NULL) free_ms = m->next;
+  lock_release(&sched.lock);
+  if (m == NULL) m = malloc(sizeof *m);
+  if (m == NULL) return NULL;
+  memset(m, 0, sizeof *m);
+  m->is_host = is_host;
+  m->cpuclock = (clockid_t)-1;
+  m->event.fd = -1;
+  lock_acquire(&sched.lock);
+  for (i = 1; i < MAX_MS && load_rlx(&sched.allm[i]) != NULL; i++) continue;
+  if (i < MAX_MS && (is_host || sched.nworkers < sched.max_threads)) {
+    m->id = i;
+    store_rel(&sched.allm[i], m);
+    if (i >= load_rlx(&sched.nallm)) store_rel(&sched.nallm, i + 1);
+    if (!is_host) sched.nworkers++;
+  }
+  lock_release(&sched.lock);
+  if (m->id == 0) {
+    m_free(m);
+    return NULL;
+  }
+  return m;
+}
+
+static void m_forget (M *m) {          /* sched.lock held */
+  store_rel(&sched.allm[m->id], NULL);
+  if (!m->is_host) sched.nworkers--;
+}
+
+M *sched_adopt (void) {
+  M *m = m_new(true);
+  if (m == NULL) return NULL;
+  if (!event_init(&m->event)) {
+    lock_acquire(&sched.lock);
+    m_forget(m);
+    lock_release(&sched.lock);
+    m_free(m);
+    return NULL;
+  }
+  m->event_ok = true;
+  m->thread = pthread_self();
+  m->cpuclock = os_thread_clock(m->thread);
+  store_rel(&m->cpu_known, 1);
+  this_m = m;
+  return m;
+}
+
+void sched_leave (M *m) {
+  goro_check(m == this_m && m->is_host);
+  if (m->owned || take_back(m)) {
+    P *pp = p_release(m);
+    handoff_p(pp);
+  }
+  lock_acquire(&sched.lock);
+  m_forget(m);
+  lock_release(&sched.lock);
+  event_close(&m->event);
+  this_m = NULL;
+  m_free(m);
+}
+
+static void idlem_add (M *m, bool last) {      /* sched.lock held */
+  m->idle = true;
+  m->next = m->prev = NULL;
+  if (sched.idlem == NULL) sched.idlem = sched.idlem_tail = m;
+  else if (last) {
+    m->prev = sched.idlem_tail;
+    sched.idlem_tail->next = m;
+    sched.idlem_tail = m;
+  }
+  else {
+    m->next = sched.idlem;
+    sched.idlem->prev = m;
+    sched.idlem = m;
+  }
+}
+
+static void idlem_remove (M *m) {      /* sched.lock held */
+  m->idle = false;
+  if (m->prev != NULL) m->prev->next = m->next;
+  else sched.idlem = m->next;
+  if (m->next != NULL) m->next->prev = m->prev;
+  else sched.idlem_tail = m->prev;
+  m->next = m->prev = NULL;
+}
+
+/* ------------------------------------------------- waiting for a P */
+
+static void m_wake (M *m) {
+  GORO_POINT();
+  if (xchg_acqrel(&m->note.set, 1) == 2) {         /* it sleeps */
+    if (m->is_host) event_raise(&m->event);
+    else os_futex_wake(&m->note.set, 1);
+  }
+}
+
+/*
+** Give 'pp' to 'm', which waits in m_wait or will in a moment: its goroutine is RUNNING now.
+*/
+void m_give (M *m, P *pp) {
+  lock_acquire(&sched.lock);
+  if (!m->is_host) sched.nbusy++;
+  goro_check(m->nextp == NULL);
+  m->nextp = pp;
+  lock_release(&sched.lock);
+  GORO_POINT();
+  m_wake(m);
+}
+
+#define HOST_SPINS 200                 /* some microseconds: a futex round trip costs more */
+
+/* A host's thread sleeps where Ctrl-C can reach it; its handler's wish ends the wait. */
+static void host_sleep (M *m) {
+  uint32_t s = 0;
+  int i;
+  for (i = 0; i < HOST_SPINS; i++) {
+    if (load_acq(&m->note.set) == 1) return;
+    cpu_relax();
+  }
+  cas_acqrel(&m->note.set, &s, 2);
+  for (;;) {
+    if (load_acq(&m->note.set) == 1) return;
+    if (!event_wait(&m->event, m->interrupted, m->interrupted_arg)) {
+      G *g = m->curg;
+      if (g != NULL && wait_claim(g, WAKE_INTERRUPT))
+        sched_ready(NULL, g, false);
+      while (load_acq(&m->note.set) != 1)          /* whoever claimed it gives us a P soon */
+        event_wait(&m->event, NULL, NULL);
+      return;
+    }
+  }
+}
+
+/*
+** Block this M until somebody gives it a P (start_m, or execute for its bound goroutine).  Its
+** own P, if any, is handed off.
+*/
+void m_wait (M *m) {
+  GList dead = { NULL, NULL };
+  if (m->owned || take_back(m)) {
+    P *pp = p_release(m);
+    handoff_p(pp);
+  }
+  lock_acquire(&sched.lock);
+  if (!m->is_host) sched.nbusy--;
+  check_dead_locked(&dead);
+  lock_release(&sched.lock);
+  sched_ready_all(NULL, &dead);
+  for (;;) {                           /* a wake-up left over from before may end a sleep */
+    P *pp;
+    if (m->is_host) host_sleep(m);
+    else note_sleep(&m->note, FOREVER);
+    note_clear(&m->note);
+    lock_acquire(&sched.lock);
+    pp = m->nextp;
+    m->nextp = NULL;
+    lock_release(&sched.lock);
+    if (pp != NULL) {
+      p_set(m, pp);
+      return;
+    }
+  }
+}
+
+/* ---------------------------------------------------------------- starting Ms */
+
+static void *worker_main (void *arg);
+
+void start_m (P *pp, bool spinning) {
+  M *m;
+  lock_acquire(&sched.lock);
+  if (pp == NULL) {
+    pp = p_pop_idle();
+    if (pp == NULL) {
+      lock_release(&sched.lock);
+      if (spinning) sub_seq(&sched.nspinning, 1);
+      return;
+    }
+  }
+  m = load_rlx(&sched.stopping) ? NULL : sched.idlem;
+  if (m != NULL) {
+    idlem_remove(m);
+    m->nextp = pp;
+    m->spinning = spinning;
+    sched.nbusy++;
+    lock_release(&sched.lock);
+    m_wake(m);
+    return;
+  }
+  sched.nbusy++;                       /* at once: check_dead must not see a gap */
+  lock_release(&sched.lock);
+  m = load_rlx(&sched.stopping) ? NULL : m_new(false);
+  if (m != NULL) {
+    m->nextp = pp;
+    m->spinning = spinning;
+    pthread_t t;                       /* the worker notes its own: it may be read before we return */
+    if (os_thread_start(&t, worker_main, m) == 0) return;
+  }
+  /* No thread to be had: the work waits for one of those that live.  sysmon tries again. */
+  lock_acquire(&sched.lock);
+  sched.nbusy--;
+  if (m != NULL) m_forget(m);
+  p_to_idle(pp);
+  lock_release(&sched.lock);
+  if (m != NULL) m_free(m);
+  if (spinning) sub_seq(&sched.nspinning, 1);
+}
+
+void wake_p (void) {
+  int32_t none = 0;
+  fence_seq();                         /* PARKING WORKERS, the submitter's step 2 */
+  if (load_seq(&sched.nidlep) == 0 || load_seq(&sched.nspinning) != 0) return;
+  if (!cas_seq(&sched.nspinning, &none, 1)) return;
+  start_m(NULL, true);
+}
+
+/* Nobody will run 'pp' if we don't see to it.  What is asked here is what find_runnable asks. */
+void handoff_p (P *pp) {
+  int32_t none = 0;
+  int64_t next;
+  if (load_seq(&sched.stopping) == 0) {
+    if (pp->id >= load_rlx(&sched.nprocs)) p_drain(pp);
+    else if (!runq_empty(pp) || load_seq(&sched.ngq) != 0) {
+      add_rlx(&sched.nhandoffs, 1);
+      start_m(pp, false);
+      return;
+    }
+    else if (load_seq(&sched.nspinning) == 0 && load_seq(&sched.nidlep) == 0 &&
+             load_rlx(&sched.nprocs) > 1 && cas_seq(&sched.nspinning, &none, 1)) {
+      start_m(pp, true);               /* all are busy: there may be something to steal */
+      return;
+    }
+  }
+  lock_acquire(&sched.lock);
+  if (load_rlx(&sched.ngq) != 0 && !load_rlx(&sched.stopping)) {
+    lock_release(&sched.lock);
+    start_m(pp, false);
+    return;
+  }
+  p_to_idle(pp);
+  lock_release(&sched.lock);
+  next = timers_next_all();
+  if (next != FOREVER) sched_timer_added(next);
+}
+
+/* Let the poller look at the timers again.  sched.lock held. */
+static void poke_poller (void) {
+  lock_check_held(&sched.lock);
+  if (sched.poller != NULL && sched.poller->idle) {
+    store_seq(&sched.poll_until, 1);   /* once is enough */
+    m_wake(sched.poller);
+  }
+}
+
+void sched_timer_added (int64_t when) {
+  int64_t until;
+  fence_seq();
+  until = load_seq(&sched.poll_until);
+  if (until == 0) wake_p();            /* nobody sleeps for timers: an idle M shall */
+  else if (when < until) {
+    lock_acquire(&sched.lock);
+    poke_poller();
+    lock_release(&sched.lock);
+  }
+}
+
+/* ---------------------------------------------------------------- ready */
+
+static void ready_one (M *m, G *g, bool next) {
+  uint32_t s = G_PARKING;
+  GORO_POINT();
+  if (cas_acqrel(&g->status, &s, G_NOTIFIED))
+    return;                            /* came early: park_commit will enqueue it */
+  if (s != G_PARKED && s != G_IDLE)
+    goro_fatal("ready of goroutine %" PRIu64 " in status %u", g->id, s);
+  store_rel(&g->status, G_RUNNABLE);   /* nobody else knows of it now: no CAS needed */
+  if (g->bound != NULL && (m == NULL || !m->owned || g->bound != m)) {
+    P *pp = NULL;                      /* straight to its thread, if a P is idle */
+    if (load_seq(&sched.nidlep) != 0) {
+      lock_acquire(&sched.lock);
+      pp = p_pop_idle();
+      lock_release(&sched.lock);
+    }
+    if (pp != NULL) {
+      M *b = g->bound;
+      store_rel(&g->status, G_RUNNING);
+      m_give(b, pp);
+      return;
+    }
+  }
+  if (m != NULL && m->owned) runq_add(m->p, g, next);
+  else gq_add(g);
+}
+
+void sched_ready (M *m, G *g, bool next) {
+  bool took = m != NULL && !m->owned && take_back(m);
+  ready_one(m, g, next);
+  wake_p();
+  if (took) sched_lend(m);
+}
+
+void sched_ready_all (M *m, GList *l) {
+  bool took;
+  G *g = glist_pop(l);
+  if (g == NULL) return;
+  took = m != NULL && !m->owned && take_back(m);
+  do {
+    ready_one(m, g, false);
+    wake_p();
+  } while ((g = glist_pop(l)) != NULL);
+  if (took) sched_lend(m);
+}
+
+/* ---------------------------------------------------------------- deadlock */
+
+/*
+** Called with sched.lock held when an M is about to sleep.  If no worker is busy, nothing is
+** runnable, and no timer is set, then what a host's main script waits for will never come.
+** Claims those scripts into 'dead'; the caller readies them.
+*/
+void check_dead_locked (GList *dead) {
+  Host *h;
+  int i;
+  if (sched.nbusy > 0 || load_seq(&sched.ngq) != 0 || load_rlx(&sched.stopping)) return;
+  for (i = 0; i < sched.nallp; i++) {
+    P *pp = load_rlx(&sched.allp[i]);
+    if (!runq_empty(pp)) return;
+  }
+  for (h = sched.hosts; h != NULL; h = h->next) {
+    if (load_seq(&h->ntimers) != 0 || load_rlx(&h->closing)) continue;
+    if (load_acq(&h->main->status) != G_PARKED) continue;
+    if (wait_claim(h->main, WAKE_DEADLOCK)) glist_add(dead, h->main);
+  }
+}
+
+/* ---------------------------------------------------------------- find_runnable */
+
+static void expire (M *m, int shard) {
+  GList l = { NULL, NULL };
+  if (timers_next(shard) == FOREVER) return;
+  timers_expire(shard, os_now(), &l);
+  sched_ready_all(m, &l);
+}
+
+static bool expire_all (M *m) {
+  GList l = { NULL, NULL };
+  bool any;
+  if (timers_next_all() > os_now()) return false;
+  timers_expire_all(os_now(), &l);
+  any = l.head != NULL;
+  sched_ready_all(m, &l);
+  return any;
+}
+
+static G *steal_work (M *m) {
+  P *pp = m->p;
+  int i, k, n = load_rlx(&sched.nallp);
+  for (i = 0; i < 4; i++) {
+    uint32_t start = goro_choose((uint32_t)n);
+    for (k = 0; k < n; k++) {
+      P *victim = load_acq(&sched.allp[(start + (uint32_t)k) % (uint32_t)n]);
+      G *g;
+      if (victim == NULL || victim == pp) continue;
+      if (load_seq(&sched.ngq) != 0) return NULL;    /* easier: caller looks there again */
+      g = runq_steal(pp, victim, i == 3);
+      if (g != NULL) {
+        add_rlx(&sched.nsteals, 1);
+        return g;
+      }
+    }
+  }
+  return NULL;
+}
+
+static bool anything_anywhere (void) {
+  int i, n = load_rlx(&sched.nallp);
+  if (load_seq(&sched.ngq) != 0) return true;
+  for (i = 0; i < n; i++) {
+    P *pp = load_acq(&sched.allp[i]);
+    if (pp != NULL && !runq_empty(pp)) return true;
+  }
+  return false;
+}
+
+/* Sleep until somebody gives us a P, or until the next timer if nobody else watches that. */
+static bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
+  GList dead = { NULL, NULL };
+  int64_t next, left = FOREVER;
+  bool poll = false;
+  goro_check(!m->spinning && m->p == NULL);
+  lock_acquire(&sched.lock);
+  if (load_seq(&sched.stopping)) {
+    lock_release(&sched.lock);
+    return false;
+  }
+  if (load_seq(&sched.ngq) != 0 && sched.idlep != NULL) {
+    P *pp = p_pop_idle();
+    lock_release(&sched.lock);
+    if (pp != NULL) p_set(m, pp);
+    return true;
+  }
+  next = timers_next_all();
+  if (sched.poller == NULL) {
+    poll = true;
+    sched.poller = m;
+    store_seq(&sched.poll_until, next);
+    next = timers_next_all();          /* one added before we published poll_until */
+    store_seq(&sched.poll_until, next);
+    if (next != FOREVER) {
+      left = next - os_now();
+      if (left < 0) left = 0;
+    }
+  }
+  else if (next < load_seq(&sched.poll_until))
+    poke_poller();
+  idlem_add(m, poll);
+  sched.nbusy--;
+  check_dead_locked(&dead);
+  lock_release(&sched.lock);
+  sched_ready_all(NULL, &dead);
+  GORO_POINT();
+  note_sleep(&m->note, left);
+  lock_acquire(&sched.lock);
+  if (poll) {
+    sched.poller = NULL;
+    store_seq(&sched.poll_until, 0);
+  }
+  if (m->nextp == NULL) {              /* the timer woke us, or the end */
+    idlem_remove(m);
+    sched.nbusy++;
+    m->nextp = p_pop_idle();
+  }
+  if (m->nextp != NULL) {
+    P *pp = m->nextp;
+    m->nextp = NULL;
+    lock_release(&sched.lock);
+    note_clear(&m->note);
+    p_set(m, pp);
+    if (poll && timers_next_all() != FOREVER) wake_p();   /* another shall watch them */
+    return true;
+  }
+  lock_release(&sched.lock);
+  note_clear(&m->note);
+  /* No P: all are busy.  Timers that are due still put their goroutines into the queue. */
+  if (!load_seq(&sched.stopping)) expire_all(NULL);
+  return true;
+}
+
+/* The next goroutine to run, with a P owned; NULL: the runtime stops. */
+static G *find_runnable (M *m) {
+  G *g;
+  P *pp;
+  bool was_spinning;
+top:
+  if (load_rlx(&sched.stopping)) {
+    if (m->spinning) {
+      m->spinning = false;
+      sub_seq(&sched.nspinning, 1);
+    }
+    if (m->p != NULL) {
+      pp = p_release(m);
+      lock_acquire(&sched.lock);
+      p_to_idle(pp);
+      lock_release(&sched.lock);
+    }
+    return NULL;
+  }
+  if (m->p == NULL) {
+    if (!p_acquire_idle(m)) {
+      if (!worker_sleep(m)) return NULL;
+      goto top;
+    }
+  }
+  pp = m->p;
+  if (pp->id >= load_rlx(&sched.nprocs)) {          /* maxprocs was lowered */
+    p_release(m);
+    handoff_p(pp);
+    goto top;
+  }
+  expire(m, pp->id);
+  if (load_rlx(&pp->schedtick) % 61 == 0) {
+    expire_all(m);
+    if ((g = gq_get(pp, 1)) != NULL) return g;
+  }
+  if ((g = runq_get(pp)) != NULL) return g;
+  if ((g = gq_get(pp, 0)) != NULL) return g;
+  if (expire_all(m) && (g = runq_get(pp)) != NULL) return g;
+  if (m->spinning || 2 * load_rlx(&sched.nspinning) <
+      load_rlx(&sched.nprocs) - load_rlx(&sched.nidlep)) {
+    if (!m->spinning) {
+      m->spinning = true;
+      add_seq(&sched.nspinning, 1);
+    }
+    if ((g = steal_work(m)) != NULL) return g;
+    if (load_seq(&sched.ngq) != 0) goto top;
+  }
+  /* nothing: give the P away and look once more */
+  lock_acquire(&sched.lock);
+  if (load_rlx(&sched.ngq) != 0) {
+    lock_release(&sched.lock);
+    goto top;
+  }
+  p_release(m);
+  p_to_idle(pp);
+  lock_release(&sched.lock);
+  was_spinning = m->spinning;
+  if (was_spinning) {
+    m->spinning = false;
+    sub_seq(&sched.nspinning, 1);
+  }
+  fence_seq();                         /* PARKING WORKERS, the sleeper's step 2 */
+  GORO_POINT();
+  if (anything_anywhere() || timers_next_all() <= os_now()) {
+    if (p_acquire_idle(m)) {
+      if (was_spinning) {
+        m->spinning = true;
+        add_seq(&sched.nspinning, 1);
+      }
+      goto top;
+    }
+  }
+  if (!worker_sleep(m)) return NULL;
+  goto top;
+}
+
+/* ---------------------------------------------------------------- the worker */
+
+static void execute (M *m, G *g) {
+  Outcome o;
+  goro_check(load_rlx(&g->status) == G_RUNNABLE);
+  if (m->spinning) {                   /* the last spinning M that finds work wakes another */
+    m->spinning = false;
+    if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
+  }
+  store_rel(&g->status, G_RUNNING);
+  if (g->bound != NULL) {              /* its C stack is on another thread */
+    M *b = g->bound;
+    goro_check(b != m);
+    m_give(b, p_release(m));
+    return;
+  }
+  m->curg = g;
+  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
+  store_rel(&m->tick, load_rlx(&m->tick) + 1);
+  store_rel(&m->curhost, g->host);
+  sched_lend(m);
+  o = sched.hooks.run(m, g);
+  if (!m->owned) take_back(m);
+  store_rel(&m->curhost, NULL);
+  m->curg = NULL;
+  switch (o) {
+    case RUN_PARKED:
+      park_commit(m, g);
+      break;
+    case RUN_YIELDED:
+      store_rel(&g->status, G_RUNNABLE);
+      gq_add(g);
+      break;
+    case RUN_DEAD:
+      store_rel(&g->status, G_DEAD);
+      sched.hooks.reap(g);
+      break;
+  }
+  if (load_acq(&m->orphan)) m_sleep_for_ever(m);
+}
+
+static void *worker_main (void *arg) {
+  M *m = arg;
+  P *pp = m->nextp;
+  G *g;
+  this_m = m;
+  m->thread = pthread_self();
+  m->cpuclock = os_thread_clock(m->thread);
+  store_rel(&m->cpu_known, 1);
+  sched.hooks.m_start(m);
+  m->nextp = NULL;
+  p_set(m, pp);
+  while ((g = find_runnable(m)) != NULL)
+    execute(m, g);
+  sched.hooks.m_end(m);
+  lock_acquire(&sched.lock);
+  sched.nbusy--;
+  lock_release(&sched.lock);
+  store_rel(&m->exited, 1);
+  note_wake(&sched.sysmon_note);       /* sched_stop waits there */
+  return NULL;
+}
+
+/* ---------------------------------------------------------------- life */
+
+static void dump (void) {
+  uint32_t i;
+  fprintf(stderr, "goro: procs %d idle %d spinning %d queue %d busy %d\n",
+          load_rlx(&sched.nprocs), load_rlx(&sched.nidlep), load_rlx(&sched.nspinning),
+          load_rlx(&sched.ngq), sched.nbusy);
+  for (i = 0; i < (uint32_t)sched.nallp; i++) {
+    P *pp = load_rlx(&sched.allp[i]);
+    fprintf(stderr, "  P%u word %x tick %u queue %u next %p\n", i, load_rlx(&pp->word),
+            load_rlx(&pp->schedtick), load_rlx(&pp->tail) - load_rlx(&pp->head),
+            (void *)load_rlx(&pp->runnext));
+  }
+  for (i = 0; i < load_rlx(&sched.nallm); i++) {
+    M *m = load_rlx(&sched.allm[i]);
+    if (m == NULL) continue;
+    fprintf(stderr, "  M%u%s%s%s curg %lld\n", i, m->is_host ? " host" : "",
+            m->idle ? " idle" : "", m->spinning ? " spinning" : "",
+            m->curg ? (long long)m->curg->id : -1);
+  }
+}
+
+bool sched_init (const SchedHooks *h) {
+  static bool done;
+  const char *s;
+  int n;
+  if (done) return true;
+  lock_init(&sched.lock, RANK_SCHED);
+  timers_init();
+  sched.hooks = *h;
+  sched.max_threads = 10000;
+  goro_fatal_dump = dump;
+  store_rlx(&sched.nprocs, 0);
+  s = getenv("GOROMAXPROCS");
+  n = s != NULL ? atoi(s) : 0;
+  if (n <= 0) n = os_num_cpu();
+  sched_maxprocs(n);
+  done = load_rlx(&sched.nprocs) > 0;
+  return done;
+}
+
+/*
+** The last host is gone: no goroutine is left but those in C that ended none of our waiting.
+** Ends the workers and joins them; one that does not come back in 50 ms is left behind: it will
+** find 'orphan' set and sleep for ever.
+*/
+void sched_stop (void) {
+  uint32_t i;
+  int64_t until = os_now() + SECOND / 20;
+  bool all;
+  M *m;
+  lock_acquire(&sched.lock);
+  store_seq(&sched.stopping, 1);
+  for (m = sched.idlem; m != NULL; m = m->next) note_wake(&m->note);
+  lock_release(&sched.lock);
+  if (load_acq(&sched.sysmon_running)) {
+    note_wake(&sched.sysmon_note);
+    pthread_join(sched.sysmon, NULL);
+    store_rel(&sched.sysmon_running, 0);
+  }
+  do {                                 /* workers leave one by one */
+    all = true;
+    note_clear(&sched.sysmon_note);
+    for (i = 0; i < load_rlx(&sched.nallm); i++) {
+      m = load_rlx(&sched.allm[i]);
+      if (m == NULL || m->is_host) continue;
+      if (load_acq(&m->exited)) {
+        pthread_join(m->thread, NULL);
+        lock_acquire(&sched.lock);
+        m_forget(m);
+        lock_release(&sched.lock);
+        m_free(m);
+      }
+      else all = false;
+    }
+  } while (!all && os_now() < until && (note_sleep(&sched.sysmon_note, SECOND / 500), true));
+  lock_acquire(&sched.lock);
+  for (i = 0; i < load_rlx(&sched.nallm); i++) {
+    m = load_rlx(&sched.allm[i]);
+    if (m == NULL || m->is_host) continue;
+    store_rel(&m->orphan, 1);          /* stays in allm: its P word may name it */
+    pthread_detach(m->thread);
+    sched.nbusy--;
+  }
+  for (i = 0; i < (uint32_t)sched.nallp; i++) {    /* P's lent to those are ours again */
+    P *pp = load_rlx(&sched.allp[i]);
+    uint32_t w = load_acq(&pp->word);
+    if ((w & 3) == P_LENT && cas_acqrel(&pp->word, &w, P_OWNED)) {
+      M *lm = load_rlx(&sched.allm[w >> 2]);
+      if (lm != NULL && lm->is_host) store_rel(&pp->word, w);
+      else p_to_idle(pp);
+    }
+  }
+  store_seq(&sched.stopping, 0);
+  lock_release(&sched.lock);
+  timers_free();
+}

@@ -1,0 +1,572 @@
+/*
+** run.c - running goroutines' Lua: slices, waits, panics.  Layer 5.
+**
+** A slice is one lua_resume of the goroutine's main thread; the M gives an idle lua_State of its
+** own as 'from' (without one 5.4.0 to 5.4.2 leave almost no C stack).  What runs there is a
+** trampoline, body(), which calls the goroutine's function protected: so pending <close>
+** variables are closed, and an error is caught with its traceback, before lua_resume returns.
+**
+** WHO YIELDS.  A goroutine blocks by yielding when all between the blocking call and the worker
+** can yield: the running lua_State is the innermost coroutine that we resumed (s->cur; another
+** one was resumed by a C library, whose lua_resume we know nothing of) and every resume on the
+** way was made where a yield could pass (s->chain).  Else the thread blocks (park_here).
+** s->yielding tells costate.c and the worker such a yield from one of the script's own.
+**
+** PREEMPTION.  The signal handler sets a count hook on the lua_State that runs; the hook puts
+** back what was there (the user's hook) and yields, or gives the P away where it cannot.  It
+** does nothing unless its slice is the one that was meant: the handler may come late, and a new
+** coroutine inherits a hook.
+*/
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "debug.h"
+#include "marshal.h"
+#include "run.h"
+
+/* ---------------------------------------------------------------- preemption */
+
+static int die (lua_State *L, State *s);
+
+static void preempt_hook (lua_State *L, lua_Debug *ar) {
+  M *m = sched_m();
+  State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
+  (void)ar;
+  if (s == NULL) {
+    lua_sethook(L, NULL, 0, 0);
+    return;
+  }
+  lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+  if (load_rlx(&m->preempt) != load_rlx(&m->tick)) return;     /* of an earlier slice */
+  store_rlx(&m->preempt, 0);
+  if (host_closing(s->g->host)) {
+    die(L, s);
+    return;
+  }
+  add_rlx(&sched.npreempted, 1);
+  if (can_yield(s, L)) {
+    s->yielding = Y_YIELD;
+    lua_yield(L, 0);
+  }
+  else {
+    sched_own(m, s->g);
+    yield_here(m, s->g);
+    sched_lend(m);
+  }
+}
+
+/* In the signal handler, on m's own thread: nothing but this. */
+static void preempt (M *m) {
+  lua_State *L = m->curl;
+  State *s;
+  if (L == NULL || m->curg == NULL) return;
+  s = m->curg->state;
+  if (s == NULL || s->nopreempt) return;
+  if (lua_gethook(L) != preempt_hook) {
+    s->saved_hook = lua_gethook(L);
+    s->saved_mask = lua_gethookmask(L);
+    s->saved_count = lua_gethookcount(L);
+  }
+  lua_sethook(L, preempt_hook, LUA_MASKCOUNT, 1);
+}
+
+/* ---------------------------------------------------------------- waits */
+
+/* The main script, while a goroutine's os.exit ends the process: not another step. */
+static void stand_still (Here h) {
+  _Atomic(uint32_t) never;
+  store_rlx(&never, 0);
+  while (load_rlx(&h.g->host->exiting)) os_futex_wait(&never, 0, FOREVER);
+}
+
+/* End this goroutine: its host does.  Yields to the worker, which closes the state; where that
+** cannot be, an error unwinds. */
+static int die (lua_State *L, State *s) {
+  if (s->is_host) stand_still(here(L));
+  if (can_yield(s, L)) {
+    s->yielding = Y_DIE;
+    return lua_yield(L, 0);
+  }
+  return luaL_error(L, "goroutine ended: its main script has");
+}
+
+bool host_interrupted (void *arg) {
+  HostState *hs = ((State *)arg)->hs;
+  lua_State *L = hs->s.L;
+  int mask = lua_gethookmask(L);
+  if (mask == 0) return false;
+  if (lua_gethook(L) != hs->hook0 || mask != hs->mask0) return true;
+  /* the interpreter's handler may have come just before we looked first: its hook is for every
+     event, at the next instruction */
+  return (mask & (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT)) ==
+         (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT) && lua_gethookcount(L) == 1;
+}
+
+int wait_k (lua_State *L, Here h, int64_t until, lua_KContext ctx, lua_KFunction k) {
+  State *s = h.s;
+  G *g = h.g;
+  Wake now = WAKE_READY;
+  if (until != FOREVER) {
+    if (wait_arm(h.m, g, until)) s->armed = true;
+    else now = WAKE_TIMEOUT;           /* no memory for a timer: do not wait at all */
+  }
+  if (s->is_host) {
+    s->hs->hook0 = lua_gethook(s->L);
+    s->hs->mask0 = lua_gethookmask(s->L);
+    fence_seq();                       /* our claim = 1 before this; run_panic does the reverse */
+    if (load_seq(&s->hs->npanics) != 0) now = WAKE_PANIC;
+  }
+  if (host_closing(g->host)) now = WAKE_KILL;
+  if (now != WAKE_READY && wait_claim(g, now)) {
+    store_rlx(&g->reason, WAIT_NONE);
+    store_rel(&g->status, G_RUNNING);  /* nobody else can wake it: it need not park */
+    return k(L, LUA_YIELD, ctx);
+  }
+  if (can_yield(s, L)) {
+    s->yielding = Y_PARK;
+    return lua_yieldk(L, 0, ctx, k);
+  }
+  park_here(h.m, g);
+  if (h.m->owned) sched_lend(h.m);
+  return k(L, LUA_YIELD, ctx);
+}
+
+bool wait_over (Here h) {
+  if (h.g->wake != WAKE_DEADLOCK)      /* its report says what was waited for */
+    store_rlx(&h.g->reason, WAIT_NONE);
+  if (h.s->armed) {
+    wait_disarm(h.g);
+    h.s->armed = false;
+  }
+  return h.g->wake <= WAKE_TIMEOUT;
+}
+
+static void raise_panic (lua_State *L, HostState *hs) {
+  Panic *p;
+  Value v;
+  lock_acquire(&hs->host->lock);
+  p = hs->panics;
+  if (p != NULL) {
+    hs->panics = p->next;
+    if (p->next == NULL) hs->panics_end = &hs->panics;
+    sub_seq(&hs->npanics, 1);
+  }
+  lock_release(&hs->host->lock);
+  if (p == NULL) return;
+  v = p->v;
+  free(p);
+  value_to_lua(L, &hs->s, &v);
+  lua_error(L);
+}
+
+int wait_unwind (lua_State *L, Here h) {
+  HostState *hs = h.s->hs;
+  switch (h.g->wake) {
+    case WAKE_INTERRUPT:
+      if (L == h.s->L) return 0;       /* the hook raises as soon as we return */
+      return luaL_error(L, "interrupted!");
+    case WAKE_PANIC:
+      raise_panic(L, hs);
+      return luaL_error(L, "a goroutine panicked");
+    case WAKE_DEADLOCK: {
+      char *text = run_report(h.g->host, "all goroutines are asleep - deadlock!");
+      free(hs->deadlock);
+      hs->deadlock = text;             /* freed later: the next call may raise */
+      store_rlx(&h.g->reason, WAIT_NONE);
+      return luaL_error(L, "%s", text ? text : "all goroutines are asleep - deadlock!");
+    }
+    default:
+      return die(L, h.s);
+  }
+}
+
+void check_panics_slow (lua_State *L, Here h) {
+  if (h.s->is_host) stand_still(h);
+  if (host_closing(h.g->host) && !h.s->is_host) {
+    if (!can_yield(h.s, L)) die(L, h.s);
+    return;                            /* it will die in its wait, or by the hook */
+  }
+  if (h.s->is_host && load_rlx(&h.s->hs->npanics) != 0) raise_panic(L, h.s->hs);
+}
+
+static int yielded (lua_State *L, int status, lua_KContext ctx) {
+  (void)L; (void)status; (void)ctx;
+  return 0;
+}
+
+int yield_k (lua_State *L, Here h) {
+  if (can_yield(h.s, L)) {
+    h.s->yielding = Y_YIELD;
+    return lua_yieldk(L, 0, 0, yielded);
+  }
+  sched_own(h.m, h.g);
+  yield_here(h.m, h.g);
+  sched_lend(h.m);
+  return 0;
+}
+
+/* ---------------------------------------------------------------- reports */
+
+static size_t say (char *buf, size_t size, size_t at, const char *fmt, ...)
+  __attribute__((format(printf, 4, 5)));
+
+static size_t say (char *buf, size_t size, size_t at, const char *fmt, ...) {
+  va_list ap;
+  int n;
+  if (at >= size) return at;
+  va_start(ap, fmt);
+  n = vsnprintf(buf + at, size - at, fmt, ap);
+  va_end(ap);
+  if (n < 0) return at;
+  at += (size_t)n;
+  return at < size ? at : size - 1;
+}
+
+/* luaL_traceback would push values of one state onto another's stack: this looks only. */
+size_t run_traceback (lua_State *L, char *buf, size_t size) {
+  lua_Debug ar;
+  size_t at = 0;
+  int level;
+  for (level = 0; level < 30 && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sln", &ar);
+    if (ar.what[0] == 'C' && ar.name == NULL) continue;          /* ours */
+    at = say(buf, size, at, "\n\t%s:", ar.short_src);
+    if (ar.currentline > 0) at = say(buf, size, at, "%d:", ar.currentline);
+    if (ar.name != NULL)
+      at = say(buf, size, at, " in %s '%s'", *ar.namewhat ? ar.namewhat : "function", ar.name);
+    else if (*ar.what == 'm') at = say(buf, size, at, " in main chunk");
+    else if (*ar.what != 'C')
+      at = say(buf, size, at, " in function <%s:%d>", ar.short_src, ar.linedefined);
+  }
+  return at;
+}
+
+static size_t report_one (char *buf, size_t size, size_t at, G *g) {
+  State *s = g->state;
+  at = say(buf, size, at, "\n\ngoroutine %" PRIu64, g->id);
+  if (s != NULL && s->name != NULL) at = say(buf, size, at, " \"%s\"", s->name);
+  at = say(buf, size, at, " [%s]:", wait_reason(g));
+  if (s == NULL) return at;
+  if (s->is_host) {
+    lua_State *L = s->L;
+    at += run_traceback(L, buf + at, size - at);
+  }
+  else if (s->L != NULL) {
+    at += run_traceback(s->cur != NULL ? s->cur : s->L, buf + at, size - at);
+    if (s->cur != NULL && s->cur != s->L) at += run_traceback(s->L, buf + at, size - at);
+  }
+  if (s->created != NULL) at = say(buf, size, at, "\ncreated by %s", s->created);
+  return at;
+}
+
+#define REPORT_SIZE 65536
+#define REPORT_MAX 100                 /* goroutines shown in full */
+
+char *run_report (Host *h, const char *head) {
+  char *buf = malloc(REPORT_SIZE);
+  size_t at;
+  int n = 0;
+  G *g;
+  if (buf == NULL) return NULL;
+  at = say(buf, REPORT_SIZE, 0, "%s", head);
+  lock_acquire(&h->lock);
+  at = report_one(buf, REPORT_SIZE, at, h->main);
+  for (g = h->all; g != NULL; g = g->hnext)
+    if (n++ < REPORT_MAX) at = report_one(buf, REPORT_SIZE, at, g);
+  lock_release(&h->lock);
+  if (n > REPORT_MAX) at = say(buf, REPORT_SIZE, at, "\n\n... and %d more", n - REPORT_MAX);
+  return buf;
+}
+
+/* ---------------------------------------------------------------- panics */
+
+void run_panic (State *s, const char *text, const char *traceback, Value *v) {
+  HostState *hs = s->hs;
+  Host *h = s->g->host;
+  size_t size = strlen(text) + (traceback ? strlen(traceback) : 0) + 512;
+  char *line = malloc(size);
+  Panic *p = NULL;
+  bool wake = false;
+  uint32_t policy;
+  lock_acquire(&h->lock);
+  if (host_closing(h)) {               /* main has ended: nobody is told */
+    lock_release(&h->lock);
+    value_drop(v);
+    free(line);
+    return;
+  }
+  policy = load_rlx(&hs->on_panic);
+  lock_release(&h->lock);
+  if (line != NULL) {
+    size_t at = say(line, size, 0, "%s\n", text);
+    if (traceback != NULL && *traceback) at = say(line, size, at, "%s\n", traceback);
+    if (s->created != NULL) at = say(line, size, at, "created by %s\n", s->created);
+    fwrite(line, 1, at, stderr);
+    fflush(stderr);
+    free(line);
+  }
+  if (policy == ON_PANIC_EXIT) run_exit(s, 2);
+  if (policy == ON_PANIC_RAISE && (p = malloc(sizeof *p)) != NULL) {
+    p->next = NULL;
+    p->v = *v;
+    *v = NIL_VALUE;
+    lock_acquire(&h->lock);
+    if (host_closing(h)) {
+      lock_release(&h->lock);
+      value_drop(&p->v);
+      free(p);
+      return;
+    }
+    *hs->panics_end = p;
+    hs->panics_end = &p->next;
+    add_seq(&hs->npanics, 1);
+    fence_seq();
+    wake = wait_claim(h->main, WAKE_PANIC);
+    lock_release(&h->lock);
+    if (wake) sched_ready(sched_m(), h->main, false);
+  }
+  value_drop(v);
+}
+
+static const char *nil_global_hint (const char *msg, char *buf, size_t size) {
+  const char *p = strstr(msg, "a nil value (global '"), *q;
+  if (p == NULL) return NULL;
+  p += strlen("a nil value (global '");
+  q = strchr(p, '\'');
+  if (q == NULL || q - p > 100) return NULL;
+  snprintf(buf, size, "(goroutines have their own globals: pass '%.*s' as an argument, "
+           "or make it local)", (int)(q - p), p);
+  return buf;
+}
+
+static int tostring_protected (lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  return 1;
+}
+
+static int pack_results (lua_State *L) {           /* Value *, results ... */
+  Value *v = lua_touserdata(L, 1);
+  v->u.m = msg_from_lua(L, here(L).s, 2, lua_gettop(L) - 1);
+  v->tag = V_MSG;
+  return 0;
+}
+
+/* "goroutine 18 panicked: msg" as a malloc'ed line; NULL: no memory. */
+static char *failure_line (State *s, const char *verb, const char *msg) {
+  char hint[256], *text;
+  size_t size = strlen(msg) + (s->name ? strlen(s->name) : 0) + 400, at;
+  text = malloc(size);
+  if (text == NULL) return NULL;
+  at = say(text, size, 0, "goroutine %" PRIu64, s->g->id);
+  if (s->name != NULL) at = say(text, size, at, " \"%s\"", s->name);
+  at = say(text, size, at, " %s: %s", verb, msg);
+  if (nil_global_hint(msg, hint, sizeof hint) != NULL) say(text, size, at, " %s", hint);
+  return text;
+}
+
+/* The error on top of 's' state's stack has ended it. */
+static void failed (lua_State *L, State *s) {
+  Value v = NIL_VALUE;
+  char *text;
+  const char *msg;
+  int top = lua_gettop(L);
+  bool plain = lua_type(L, top) == LUA_TSTRING;
+  value_from_error(L, s, top, &v);
+  if (plain) msg = lua_tostring(L, top);
+  else {
+    lua_pushcfunction(L, tostring_protected);
+    lua_pushvalue(L, top);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK || (msg = lua_tostring(L, -1)) == NULL)
+      msg = "(an error that cannot be shown)";
+  }
+  if (s->ending != NULL) {
+    Ending *e = s->ending;
+    char *tb = s->traceback;
+    s->ending = NULL;
+    s->traceback = NULL;
+    e->done(e, sched_m(), result_new(false, &v, tb, failure_line(s, "failed", msg)));
+    return;
+  }
+  text = failure_line(s, "panicked", msg);
+  if (plain) {
+    Msg *m = msg_new_string(text ? text : msg, strlen(text ? text : msg));
+    value_drop(&v);
+    if (m != NULL) {
+      v.tag = V_STR;
+      v.u.m = m;
+    }
+  }
+  run_panic(s, text ? text : msg, s->traceback, &v);
+  free(text);
+}
+
+/* ---------------------------------------------------------------- the body */
+
+/* Message handler: keeps the traceback aside, so that the error value stays what it is. */
+static int handler (lua_State *L) {
+  Here h = here(L);
+  const char *tb;
+  free(h.s->traceback);
+  h.s->traceback = NULL;
+  luaL_traceback(L, L, NULL, 1);
+  tb = lua_tostring(L, -1);
+  if (tb != NULL) h.s->traceback = strdup(tb);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int called (lua_State *L, int status, lua_KContext ctx) {
+  (void)status; (void)ctx;
+  return lua_gettop(L);
+}
+
+/* goro.init's functions, those that were there when this goroutine was started; then its own. */
+static int run_inits_k (lua_State *L, int status, lua_KContext ctx) {
+  InitFn *f = (InitFn *)ctx;
+  State *s = here(L).s;
+  Msg *m;
+  int n;
+  (void)status;
+  lua_settop(L, 0);
+  if (f != NULL && s->ninits > 0) {
+    s->ninits--;
+    msg_to_lua_shared(L, s, f->f);
+    f = load_acq(&f->next);
+    lua_callk(L, 0, 0, (lua_KContext)f, run_inits_k);
+    return run_inits_k(L, LUA_OK, (lua_KContext)f);
+  }
+  m = s->start;
+  s->start = NULL;
+  n = msg_to_lua(L, s, m);
+  lua_callk(L, n - 1, LUA_MULTRET, 0, called);
+  return lua_gettop(L);
+}
+
+static int start (lua_State *L) {
+  State *s = here(L).s;
+  heritage_apply(L, s);
+  return run_inits_k(L, LUA_OK, (lua_KContext)load_acq(&s->hs->inits));
+}
+
+static int body_k (lua_State *L, int status, lua_KContext ctx) {
+  State *s = here(L).s;
+  (void)ctx;
+  s->ended = true;
+  if (status != LUA_OK && status != LUA_YIELD) {
+    if (host_closing(s->g->host)) return 0;
+    failed(L, s);
+  }
+  else if (s->ending != NULL) {
+    Ending *e = s->ending;
+    Value v = NIL_VALUE;
+    int n = lua_gettop(L) - 1;
+    if (n > 0) {                       /* the results, as one message */
+      lua_pushcfunction(L, pack_results);
+      lua_insert(L, 2);
+      lua_pushlightuserdata(L, &v);
+      lua_insert(L, 3);
+      if (lua_pcall(L, n + 1, 0, 0) != LUA_OK) {
+        failed(L, s);
+        return 0;
+      }
+    }
+    s->ending = NULL;
+    e->done(e, sched_m(), result_new(true, &v, NULL, NULL));
+  }
+  return 0;
+}
+
+static int body (lua_State *L) {
+  int status;
+  lua_pushcfunction(L, handler);
+  lua_pushcfunction(L, start);
+  status = lua_pcallk(L, 0, LUA_MULTRET, 1, 0, body_k);
+  return body_k(L, status, 0);
+}
+
+/* ---------------------------------------------------------------- slices */
+
+static Outcome end (State *s, M *m) {
+  m->curl = NULL;
+  if (s->ending != NULL) {             /* it was killed */
+    Ending *e = s->ending;
+    s->ending = NULL;
+    e->drop(e, m);
+  }
+  state_close(s);
+  return RUN_DEAD;
+}
+
+static void no_memory_to_start (State *s, M *m) {
+  Value v = NIL_VALUE;
+  const char *text = "not enough memory to start a goroutine";
+  Msg *msg = msg_new_string(text, strlen(text));
+  if (msg != NULL) {
+    v.tag = V_STR;
+    v.u.m = msg;
+  }
+  if (s->ending != NULL) {
+    Ending *e = s->ending;
+    s->ending = NULL;
+    e->done(e, m, result_new(false, &v, NULL, strdup(text)));
+  }
+  else run_panic(s, text, NULL, &v);
+}
+
+static Outcome run (M *m, G *g) {
+  State *s = g->state;
+  int status, n;
+  if (host_closing(g->host) && (s->L == NULL || s->yielding == Y_YIELD)) return end(s, m);
+  if (s->L == NULL) {
+    if (!state_open(s)) {
+      no_memory_to_start(s, m);
+      return RUN_DEAD;
+    }
+    lua_pushcfunction(s->L, body);
+  }
+  s->yielding = Y_NONE;
+  m->curl = s->cur;
+  status = lua_resume(s->L, m->from, 0, &n);
+  m->curl = NULL;
+  if (status == LUA_YIELD) {
+    switch (s->yielding) {
+      case Y_PARK: return RUN_PARKED;
+      case Y_YIELD: return RUN_YIELDED;
+      case Y_DIE: return end(s, m);
+      default:                         /* a C library yielded at the goroutine's top level */
+        lua_settop(s->L, 0);
+        lua_pushliteral(s->L, "attempt to yield from outside a coroutine");
+        failed(s->L, s);
+        break;
+    }
+  }
+  else if (status != LUA_OK && !host_closing(g->host)) failed(s->L, s);
+  return end(s, m);
+}
+
+static void reap (G *g) { state_free(g->state); }
+
+static void m_start (M *m) { m->from = luaL_newstate(); }
+
+static void m_end (M *m) {
+  if (m->from != NULL) lua_close(m->from);
+  m->from = NULL;
+}
+
+void run_exit (State *s, int status) {
+  M *m = sched_m();
+  m->curl = NULL;
+  store_seq(&s->g->host->exiting, 1);
+  host_halt(s->g->host, m, s->g);
+  exit(status);
+}
+
+const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt };
+
+void run_start (Here h, State *s) {
+  add_rlx(&sched.nspawned, 1);
+  sysmon_start();
+  sched_ready(h.m, s->g, false);
+}

@@ -1,0 +1,19 @@
+/*
+** runq.h - a P's run queue.  Layer 2.
+*/
+#ifndef GORO_RUNQ_H
+#define GORO_RUNQ_H
+
+#include "g.h"
+
+/* The owner's.  put: false when the ring is full; 'spill' then holds half of it and 'g', to go
+** to the global queue.  'next': into runnext, kicking its holder into the ring. */
+bool runq_put (P *pp, G *g, bool next, GList *spill, int *nspill);
+G *runq_get (P *pp);
+/* Anybody's. */
+bool runq_empty (P *pp);
+/* Take half of 'victim's goroutines into 'pp's ring (pp owned by the caller, its ring empty):
+** one of them is returned to be run. */
+G *runq_steal (P *pp, P *victim, bool take_next);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+** sched.h - the scheduler's face: who runs next, and where.  Layer 3.
+**
+** Files behind it: proc.c (Ms find work, start, stop), park.c (a goroutine leaves and comes
+** back), handoff.c (a thread that must block gives its P away), sysmon.c (P's retaken,
+** preemption), host.c (Lua states that required goro, panics to the main script, the end).
+*/
+#ifndef GORO_SCHED_H
+#define GORO_SCHED_H
+
+#include "g.h"
+
+#define MAX_PROCS 1024
+#define MAX_MS 10256                   /* threads, hosts' own included */
+
+/* What layer 5 does for the scheduler: it alone knows Lua. */
+typedef enum Outcome { RUN_PARKED, RUN_YIELDED, RUN_DEAD } Outcome;
+typedef struct SchedHooks {
+  Outcome (*run) (M *m, G *g);         /* run one slice of g */
+  void (*reap) (G *g);                 /* g has ended: free it (no P needed) */
+  void (*m_start) (M *m);              /* a worker thread begins, ends */
+  void (*m_end) (M *m);
+  void (*preempt) (M *m);              /* in the signal handler, on m's own thread */
+} SchedHooks;
+
+typedef struct Sched {
+  Lock lock;                           /* RANK_SCHED */
+  SchedHooks hooks;                    /* [I] */
+  GList gq;                            /* [L] global run queue */
+  _Atomic(int32_t) ngq;                /* [A] its length */
+  P *idlep;                            /* [L] */
+  _Atomic(int32_t) nidlep;             /* [A] */
+  M *idlem, *idlem_tail;               /* [L] */
+  _Atomic(int32_t) nspinning;          /* [A] */
+  _Atomic(int32_t) nprocs;             /* [A] maxprocs: P's with a smaller id are in use */
+  int32_t nallp;                       /* [L] P's that exist */
+  _Atomic(P *) allp[MAX_PROCS];        /* [A] */
+  _Atomic(M *) allm[MAX_MS];           /* [A] */
+  _Atomic(uint32_t) nallm;             /* [A] slots used in allm */
+  uint32_t nworkers;                   /* [L] threads of ours that live */
+  uint32_t max_threads;                /* [L] */
+  int32_t nbusy;                       /* [L] worker Ms that are not idle or blocked */
+  M *poller;                           /* [L] the idle M that sleeps until the next timer */
+  _Atomic(int64_t) poll_until;         /* [A] until when it sleeps; 0: there is none */
+  _Atomic(uint32_t) stopping;          /* [A] */
+  Host *hosts;                         /* [L] */
+  _Atomic(uint32_t) nhosts;            /* [A] changed under the lock */
+  /* sysmon */
+  pthread_t sysmon;
+  _Atomic(uint32_t) sysmon_running;    /* [A] changed under the lock */
+  _Atomic(uint32_t) sysmon_waits;      /* [A] sleeps on its note: no P is in use */
+  Note sysmon_note;
+  bool can_preempt;                    /* [I] our signal handler is installed */
+  /* figures for goro.stats */
+  _Atomic(uint64_t) nspawned, nsteals, nhandoffs, npreempted, nswitches_dead;
+} Sched;
+
+extern Sched sched;
+
+/* --- the runtime's life (proc.c) --- */
+bool sched_init (const SchedHooks *h); /* once; false: no memory */
+void sched_stop (void);                /* no host is left: end and join the workers */
+int sched_maxprocs (int n);            /* n > 0: set it.  The previous number */
+
+/* --- this thread (proc.c) --- */
+M *sched_m (void);                     /* this thread's M, NULL if it has none */
+M *sched_adopt (void);                 /* make one for a host's thread; NULL: no memory */
+void sched_leave (M *m);               /* a host's thread has no host any more */
+
+/*
+** Own a P, from a goro call.  P's are lent while Lua runs: own takes m's back, or queues for
+** another if sysmon has taken it away; lend lets sysmon do so again.
+*/
+void sched_own (M *m, G *g);
+void sched_lend (M *m);
+static inline bool sched_still_lent (M *m) {
+  return m->p != NULL && load_rlx(&m->p->word) == P_LENT_TO(m);
+}
+/* The cheap form for calls that need no P but must not outrun one's share of Ps. */
+#define sched_check_p(m, g) \
+  (sched_still_lent(m) ? (void)0 : (sched_own((m), (g)), sched_lend(m)))
+
+/* Make goroutines runnable.  They were claimed by the caller, or are new.  From any goro call;
+** no P need be owned: owned is for callers that hold one.  'next': before all that waits. */
+void sched_ready (M *m, G *g, bool next);
+void sched_ready_all (M *m, GList *l);
+void sysmon_start (void);               /* once a goroutine exists */
+void sched_timer_added (int64_t when); /* somebody must wake up for it in time */
+
+/* --- inside layer 3 --- */
+void runq_add (P *pp, G *g, bool next);
+void gq_add (G *g);
+void gq_add_all (GList *l, int n);
+bool p_acquire_idle (M *m);            /* sched.lock not held */
+void p_set (M *m, P *pp);
+P *p_release (M *m);
+void p_to_idle (P *pp);                /* sched.lock held */
+void handoff_p (P *pp);
+void wake_p (void);
+void start_m (P *pp, bool spinning);
+void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
+void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
+void check_dead_locked (GList *dead);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+** select.c - wait for one of several channel operations.  Layer 4.
+**
+** Three passes, as Go's selectgo:
+**   look      with all channels locked, in address order, the cases are tried in random order;
+**   enqueue   if none was ready, g is put into every channel's queue, in that same random order
+**             (with one channel in several cases, whoever comes meets each of them alike);
+**   dequeue   after waking, g is taken out of the other queues.
+** While enqueued, the first who claims g's wait under a channel's lock has the case; the losers
+** pass over its Sudog.  All locks are held from the look to the end of enqueueing: nothing can
+** become ready in between unseen.
+*/
+#include <stdlib.h>
+#include "debug.h"
+#include "select.h"
+
+#define FEW 16
+
+static void shuffle (int *order, int n) {
+  int i;
+  for (i = 0; i < n; i++) {
+    int j = (int)goro_choose((uint32_t)i + 1);
+    order[i] = order[j];
+    order[j] = i;
+  }
+}
+
+/* Heap sort of case numbers by channel address; small n. */
+static void by_address (const Case *cases, int *o, int n) {
+  int i, end;
+  for (i = n / 2 - 1, end = n; ; ) {
+    int root, child, keep;
+    if (i >= 0) root = i--;
+    else {
+      if (--end <= 0) return;
+      keep = o[0];
+      o[0] = o[end];
+      o[end] = keep;
+      root = 0;
+    }
+    keep = o[root];
+    for (;;) {
+      child = 2 * root + 1;
+      if (child >= end) break;
+      if (child + 1 < end && (uintptr_t)cases[o[child + 1]].c > (uintptr_t)cases[o[child]].c)
+        child++;
+      if ((uintptr_t)cases[o[child]].c <= (uintptr_t)cases[keep].c) break;
+      o[root] = o[child];
+      root = child;
+    }
+    o[root] = keep;
+  }
+}
+
+static void lock_all (const Case *cases, const int *o, int n) {
+  int i;
+  for (i = 0; i < n; i++)
+    if (cases[o[i]].c != NULL && (i == 0 || cases[o[i]].c != cases[o[i - 1]].c))
+      lock_acquire(&cases[o[i]].c->lock);
+}
+
+static void unlock_all (const Case *cases, const int *o, int n) {
+  int i;
+  for (i = n - 1; i >= 0; i--)
+    if (cases[o[i]].c != NULL && (i == 0 || cases[o[i]].c != cases[o[i - 1]].c))
+      lock_release(&cases[o[i]].c->lock);
+}
+
+static ChanResult look (Case *cases, const int *order, int n, int *which, GList *ready) {
+  int i;
+  for (i = 0; i < n; i++) {
+    Case *k = &cases[order[i]];
+    ChanResult r;
+    if (k->c == NULL) continue;
+    r = chan_try_locked(k->c, k->send, &k->v, ready);
+    if (r != CHAN_BUSY) {
+      *which = order[i];
+      return r;
+    }
+  }
+  return CHAN_BUSY;
+}
+
+static void enqueue (G *g, const Case *cases, const int *order, int n) {
+  int i;
+  park_begin(g, n > 0 ? WAIT_SELECT : WAIT_SELECT_NOTHING);
+  g->nmany = n;
+  for (i = 0; i < n; i++) {
+    const Case *k = &cases[order[i]];
+    Sudog *s = &g->many[i];
+    s->g = g;
+    s->queue = k->c;
+    s->index = order[i];
+    s->send = k->send;
+    s->ok = false;
+    s->enqueued = false;
+    s->elem = k->send ? k->v : NIL_VALUE;
+    if (k->c != NULL) waitq_push(k->send ? &k->c->sendq : &k->c->recvq, s);
+  }
+}
+
+ChanResult select_go (M *m, G *g, Case *cases, int n, bool block, int *which) {
+  int few[2 * FEW], *order = few, *locks;
+  GList ready = { NULL, NULL };
+  ChanResult r;
+  int i;
+  if (n > FEW && (order = malloc(2 * (size_t)n * sizeof *order)) == NULL) return SELECT_NOMEM;
+  locks = order + n;
+  if (block && n > g->capmany) {       /* before anything is published */
+    Sudog *many = realloc(g->many, (size_t)n * sizeof *many);
+    if (many == NULL) {
+      if (order != few) free(order);
+      return SELECT_NOMEM;
+    }
+    g->many = many;
+    g->capmany = n;
+  }
+  shuffle(order, n);
+  for (i = 0; i < n; i++) locks[i] = i;
+  by_address(cases, locks, n);
+  lock_all(cases, locks, n);
+  r = look(cases, order, n, which, &ready);
+  if (r == CHAN_BUSY && block) {
+    enqueue(g, cases, order, n);
+    r = CHAN_WAIT;
+  }
+  unlock_all(cases, locks, n);
+  if (order != few) free(order);
+  if (ready.head != NULL) sched_ready(m, ready.head, true);
+  return r;
+}
+
+ChanResult select_finish (G *g, int *which, Value *v) {
+  Sudog *hit = g->wake == WAKE_READY ? g->fired : NULL;
+  ChanResult r = CHAN_BUSY;
+  int i;
+  *v = NIL_VALUE;
+  for (i = 0; i < g->nmany; i++) {
+    Sudog *s = &g->many[i];
+    Chan *c = s->queue;
+    if (c == NULL) continue;
+    if (s == hit) {
+      r = s->ok ? CHAN_OK : CHAN_CLOSED;
+      *which = s->index;
+      if (!s->send) {
+        *v = s->elem;
+        s->elem = NIL_VALUE;
+      }
+    }
+    else {
+      lock_acquire(&c->lock);
+      if (s->enqueued) waitq_remove(s->send ? &c->sendq : &c->recvq, s);
+      lock_release(&c->lock);
+    }
+    value_drop(&s->elem);
+  }
+  g->nmany = 0;
+  return r;
+}

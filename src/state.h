@@ -1,0 +1,125 @@
+/*
+** state.h - a Lua state under goro: one for each goroutine, and the hosts'.  Layer 5.
+*/
+#ifndef GORO_STATE_H
+#define GORO_STATE_H
+
+#include "lua.h"
+#include "lauxlib.h"
+#include "arena.h"
+#include "host.h"
+#include "modref.h"
+#include "result.h"
+
+/* Why a goroutine's Lua yields to its worker (0: a yield of the script's own). */
+enum { Y_NONE, Y_PARK, Y_YIELD, Y_DIE };
+
+/*
+** What a new goroutine's state takes over from the state that started it.  Shared, counted,
+** constant after creation.
+*/
+typedef struct Heritage {
+  _Atomic(uint32_t) refs;
+  char *path, *cpath;                  /* package.path, package.cpath */
+  size_t lpath, lcpath;
+  Msg *extra;                          /* preload, searchers, arg as one table; NULL: none */
+} Heritage;
+
+/* What waits for a goroutine's end: a task, a WaitGroup's go, an errgroup's ... */
+typedef struct Ending {
+  void (*done) (struct Ending *e, M *m, Result *r);          /* takes r; NULL: no memory */
+  void (*drop) (struct Ending *e, M *m);           /* it will never end (its host does) */
+} Ending;
+
+typedef struct State {
+  G *g;                                /* [I] */
+  lua_State *L;                        /* [O] its main thread; NULL: not opened yet */
+  const void *registry;                /* [I] tells its lua_States from others' */
+  lua_State *cur;                      /* [O] innermost coroutine that we resumed */
+  bool chain;                          /* [O] all from 'cur' to the worker can yield */
+  bool is_host;                        /* [I] */
+  bool ended;                          /* [O] its Lua function has returned or failed */
+  uint8_t yielding;                    /* [O] Y_ */
+  bool nopreempt;                      /* [O] the hook must not be touched just now */
+  bool armed;                          /* [O] g->timer is set */
+  lua_Hook saved_hook;                 /* [O] what the preemption hook replaced */
+  int saved_mask, saved_count;
+  Arena *arena;                        /* [O] goroutines only */
+  Msg *start;                          /* [O] the function and its arguments, until it starts */
+  Msg *limbo;                          /* [O] messages being decoded */
+  Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
+  Ending *ending;                      /* [O] or NULL: an error is a panic */
+  uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
+  char *name;                          /* [L:host] goro.name */
+  char *created;                       /* [I] "main at script.lua:12" */
+  char *traceback;                     /* [O] of the error being handled */
+  ModRef modref;                       /* [O] */
+  int cache;                           /* [I] registry index: handles by address, weak */
+  struct HostState *hs;                /* [I] of the host it belongs to */
+} State;
+
+/* Host.state: what a host's Lua state needs beyond a goroutine's. */
+typedef struct Panic {
+  struct Panic *next;
+  Value v;                             /* what main raises */
+} Panic;
+
+enum { ON_PANIC_RAISE, ON_PANIC_REPORT, ON_PANIC_EXIT };
+
+typedef struct InitFn {
+  _Atomic(struct InitFn *) next;       /* [A] the list only grows */
+  Msg *f;                              /* [I] */
+} InitFn;
+
+typedef struct HostState {
+  State s;
+  Host *host;
+  _Atomic(uint32_t) on_panic;
+  Panic *panics, **panics_end;         /* [L:host] not yet raised */
+  _Atomic(uint32_t) npanics;           /* [A] */
+  _Atomic(InitFn *) inits;             /* [A] goro.init, in order; live as long as the host */
+  _Atomic(InitFn *) *inits_end;        /* [L:host] */
+  lua_Hook hook0;                      /* [O] the hook when a wait began */
+  int mask0;
+  char *deadlock;                      /* [O] the report being raised */
+  _Atomic(uint32_t) ninits;            /* [A] */
+} HostState;
+
+/* Who runs this C function: one look-up for all bindings. */
+typedef struct Here { M *m; G *g; State *s; } Here;
+
+extern const char state_key;           /* registry[&state_key] = light userdata State */
+Here here_slow (lua_State *L);
+static inline Here here (lua_State *L) {
+  Here h;
+  h.m = sched_m();
+  if (h.m != NULL && (h.g = h.m->curg) != NULL) {
+    h.s = h.g->state;
+    if (h.s->registry == lua_topointer(L, LUA_REGISTRYINDEX)) return h;
+  }
+  return here_slow(L);
+}
+
+/* A goroutine's state. */
+State *state_new (HostState *hs);      /* with its G; NULL: no memory, or the host ends */
+bool state_open (State *s);            /* make the lua_State; false: no memory */
+void state_close (State *s);           /* runs what is left: __close, __gc */
+void state_free (State *s);            /* closed; with its G */
+
+/* A host's. */
+HostState *hoststate_open (lua_State *L);        /* NULL: no memory */
+void hoststate_close (HostState *hs);  /* ends its goroutines; the State stays until freed */
+
+/* Fills what both kinds need in their registry: called protected. */
+void state_register (lua_State *L, State *s);
+
+Heritage *heritage_of (lua_State *L, State *s);  /* a new reference; may raise */
+void heritage_unref (Heritage *h);
+void heritage_apply (lua_State *L, State *s);    /* in a new goroutine; may raise */
+
+extern _Atomic(uint64_t) memory_limit; /* bytes for each state opened after; 0: none */
+
+/* Set by layer 6: adds goro's own functions to a new state's libraries. */
+extern void (*state_libs) (lua_State *L, State *s);
+
+#endif

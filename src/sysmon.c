@@ -1,0 +1,135 @@
+/*
+** sysmon.c - the thread that watches.  Layer 3.
+**
+** Every 20 us to 10 ms (backing off while nothing happens) it looks at the lent P's.
+**
+**   A P whose thread uses no CPU time is inside a C call that blocks: it is retaken and handed
+**   to another M, if there is work for it or no other P is idle (Go's retake from a syscall).
+**   A P whose slice has lasted 10 ms while others wait: the goroutine is asked to yield, by a
+**   signal to its thread, in whose handler a count hook is set (sent only while the thread uses
+**   CPU time: a blocked C call must not see EINTR).  If that had no effect for another 10 ms the
+**   code is in a long C function, and the P is retaken as well.
+**   A host's thread gets no signal: its state's hooks are the host's.  Its P is retaken.
+**
+** It also starts an M for timers that are overdue while P's are idle.  While no P is in use it
+** sleeps; p_set wakes it.
+*/
+#include "debug.h"
+#include "host.h"
+#include "runq.h"
+#include "sched.h"
+
+#define TICK_MIN (SECOND / 50000)      /* 20 us */
+#define TICK_MAX (SECOND / 100)        /* 10 ms */
+#define SLICE (SECOND / 100)
+
+static bool work_waits (P *pp) {
+  return !runq_empty(pp) || load_seq(&sched.ngq) != 0 || timers_next_all() <= os_now();
+}
+
+static bool retake (P *pp, uint32_t word) {
+  if (!cas_acqrel(&pp->word, &word, P_OWNED)) return false;
+  GORO_POINT();
+  handoff_p(pp);
+  return true;
+}
+
+/* One P.  true: something was done. */
+static bool look_at (P *pp, int64_t now) {
+  uint32_t word = load_acq(&pp->word), tick = load_rlx(&pp->schedtick);
+  M *m;
+  int64_t cpu;
+  bool stands;
+  if ((word & 3) != P_LENT) {
+    pp->seen_word = word;
+    return false;
+  }
+  m = load_acq(&sched.allm[word >> 2]);
+  if (m == NULL || !load_acq(&m->cpu_known)) return false;
+  cpu = os_thread_cpu(m->cpuclock);
+  if (word != pp->seen_word || tick != pp->seen_tick) {
+    pp->seen_word = word;
+    pp->seen_tick = tick;
+    pp->seen_when = now;
+    pp->seen_cpu = cpu;
+    pp->signalled = false;
+    return false;
+  }
+  stands = cpu >= 0 && cpu == pp->seen_cpu;
+  pp->seen_cpu = cpu;
+  if (stands && (work_waits(pp) || load_seq(&sched.nidlep) == 0))
+    return retake(pp, word);
+  if (now - pp->seen_when < SLICE || !work_waits(pp)) return false;
+  if (!m->is_host && sched.can_preempt && !pp->signalled) {
+    pp->signalled = true;
+    pp->seen_when = now;
+    store_rel(&m->preempt, load_acq(&m->tick));
+    os_preempt_signal(m->thread);
+    return true;
+  }
+  return retake(pp, word);
+}
+
+static void *sysmon_main (void *arg) {
+  int64_t nap = TICK_MIN, checked = 0;
+  int quiet = 0;
+  (void)arg;
+  while (!load_seq(&sched.stopping)) {
+    int i, n;
+    bool did = false, used = false;
+    int64_t now;
+    note_sleep(&sched.sysmon_note, nap);
+    note_clear(&sched.sysmon_note);
+    now = os_now();
+    n = load_rlx(&sched.nprocs);
+    for (i = 0; i < MAX_PROCS; i++) {
+      P *pp = load_acq(&sched.allp[i]);
+      if (pp == NULL) break;
+      if (i >= n && load_rlx(&pp->word) == P_DEAD) continue;
+      if (load_rlx(&pp->word) != P_IDLE) used = true;
+      if (look_at(pp, now)) did = true;
+    }
+    if (load_seq(&sched.nidlep) > 0 &&
+        (load_seq(&sched.ngq) != 0 || timers_next_all() <= now)) {
+      wake_p();
+      used = true;
+    }
+    if (load_rlx(&sched.nhosts) > 1 && now - checked > SECOND / 20) {
+      host_check_deadlocks();
+      checked = now;
+    }
+    if (did) {
+      quiet = 0;
+      nap = TICK_MIN;
+    }
+    else if (++quiet > 50 && nap < TICK_MAX) nap *= 2;
+    if (!used) {                       /* nobody runs: sleep until somebody does */
+      store_seq(&sched.sysmon_waits, 1);
+      if (load_seq(&sched.nidlep) >= load_seq(&sched.nprocs) && !load_seq(&sched.stopping))
+        note_sleep(&sched.sysmon_note, FOREVER);
+      note_clear(&sched.sysmon_note);
+      store_seq(&sched.sysmon_waits, 0);
+      quiet = 0;
+      nap = TICK_MIN;
+    }
+  }
+  return NULL;
+}
+
+static void on_signal (int sig) {
+  M *m = sched_m();
+  (void)sig;
+  if (m != NULL && load_rlx(&m->preempt) == load_rlx(&m->tick))
+    sched.hooks.preempt(m);
+}
+
+void sysmon_start (void) {
+  if (load_acq(&sched.sysmon_running)) return;
+  lock_acquire(&sched.lock);
+  if (!load_rlx(&sched.sysmon_running)) {
+    sched.can_preempt = os_preempt_install(on_signal);
+    if (os_thread_start(&sched.sysmon, sysmon_main, NULL) == 0)
+      store_rel(&sched.sysmon_running, 1);
+  }
+  lock_release(&sched.lock);
+}

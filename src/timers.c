@@ -1,0 +1,174 @@
+/*
+** timers.c - 4-ary heaps of deadlines.  Layer 2.
+*/
+#include <stdlib.h>
+#include "debug.h"
+#include "g.h"
+#include "timers.h"
+
+typedef struct Shard {
+  Lock lock;                           /* RANK_TIMERS */
+  Timer **heap;                        /* [L] */
+  int32_t n, cap;                      /* [L] */
+  _Atomic(int64_t) next;               /* [A] heap[0]'s deadline, FOREVER if none; written under
+                                          the lock, read by anybody */
+} Shard;
+
+static Shard shards[NTIMERSHARDS];
+
+void timers_init (void) {
+  int i;
+  for (i = 0; i < NTIMERSHARDS; i++) {
+    lock_init(&shards[i].lock, RANK_TIMERS);
+    store_rlx(&shards[i].next, FOREVER);
+  }
+}
+
+void timers_free (void) {
+  int i;
+  for (i = 0; i < NTIMERSHARDS; i++) {
+    Shard *s = &shards[i];
+    lock_acquire(&s->lock);
+    if (s->n == 0) {
+      free(s->heap);
+      s->heap = NULL;
+      s->cap = 0;
+    }
+    lock_release(&s->lock);
+  }
+}
+
+static void place (Shard *s, Timer *t, int32_t i) {
+  s->heap[i] = t;
+  t->index = i + 1;
+}
+
+static void sift_up (Shard *s, int32_t i) {
+  Timer *t = s->heap[i];
+  while (i > 0) {
+    int32_t up = (i - 1) / 4;
+    if (s->heap[up]->when <= t->when) break;
+    place(s, s->heap[up], i);
+    i = up;
+  }
+  place(s, t, i);
+}
+
+static void sift_down (Shard *s, int32_t i) {
+  Timer *t = s->heap[i];
+  for (;;) {
+    int32_t c = 4 * i + 1, end = c + 4, best = c, k;
+    if (c >= s->n) break;
+    if (end > s->n) end = s->n;
+    for (k = c + 1; k < end; k++)
+      if (s->heap[k]->when < s->heap[best]->when) best = k;
+    if (s->heap[best]->when >= t->when) break;
+    place(s, s->heap[best], i);
+    i = best;
+  }
+  place(s, t, i);
+}
+
+static void publish_next (Shard *s) {  /* s->lock held */
+  store_seq(&s->next, s->n > 0 ? s->heap[0]->when : FOREVER);
+}
+
+static void heap_remove (Shard *s, Timer *t) {     /* s->lock held */
+  int32_t i = t->index - 1;
+  Timer *last = s->heap[--s->n];
+  goro_check(s->heap[i] == t);
+  t->index = 0;
+  if (last != t) {
+    place(s, last, i);
+    if (i > 0 && s->heap[(i - 1) / 4]->when > last->when) sift_up(s, i);
+    else sift_down(s, i);
+  }
+}
+
+bool timer_add (Timer *t, int64_t when, int shard) {
+  Shard *s = &shards[shard & (NTIMERSHARDS - 1)];
+  bool ok = true;
+  lock_acquire(&s->lock);
+  if (s->n == s->cap) {
+    int32_t cap = s->cap ? s->cap * 2 : 64;
+    Timer **h = realloc(s->heap, (size_t)cap * sizeof *h);
+    if (h == NULL) {
+      ok = false;
+      goto out;
+    }
+    s->heap = h;
+    s->cap = cap;
+  }
+  t->when = when;
+  t->shard = shard & (NTIMERSHARDS - 1);
+  place(s, t, s->n++);
+  sift_up(s, t->index - 1);
+  publish_next(s);
+out:
+  lock_release(&s->lock);
+  return ok;
+}
+
+bool timer_stop (Timer *t) {
+  Shard *s = &shards[t->shard];
+  bool was;
+  lock_acquire(&s->lock);
+  was = t->index != 0;
+  if (was) {
+    heap_remove(s, t);
+    publish_next(s);
+  }
+  lock_release(&s->lock);
+  return was;
+}
+
+int timers_expire (int shard, int64_t now, GList *ready) {
+  Shard *s = &shards[shard & (NTIMERSHARDS - 1)];
+  int n = 0;
+  if (load_rlx(&s->next) > now) return 0;
+  lock_acquire(&s->lock);
+  while (s->n > 0 && s->heap[0]->when <= now) {
+    Timer *t = s->heap[0];
+    heap_remove(s, t);
+    t->fire(t, now, ready);
+    n++;
+  }
+  publish_next(s);
+  lock_release(&s->lock);
+  return n;
+}
+
+void timers_expire_all (int64_t now, GList *ready) {
+  int i;
+  for (i = 0; i < NTIMERSHARDS; i++) timers_expire(i, now, ready);
+}
+
+int64_t timers_next (int shard) { return load_rlx(&shards[shard & (NTIMERSHARDS - 1)].next); }
+
+int64_t timers_next_all (void) {
+  int64_t best = FOREVER;
+  int i;
+  for (i = 0; i < NTIMERSHARDS; i++) {
+    int64_t w = load_seq(&shards[i].next);
+    if (w < best) best = w;
+  }
+  return best;
+}
+
+void timers_drop (Host *owner) {
+  int i;
+  int32_t k;
+  for (i = 0; i < NTIMERSHARDS; i++) {
+    Shard *s = &shards[i];
+    lock_acquire(&s->lock);
+    for (k = s->n - 1; k >= 0; k--) {  /* from the end: removing moves only what was seen */
+      Timer *t = s->heap[k];
+      if (t->owner != owner) continue;
+      heap_remove(s, t);
+      t->drop(t);
+      k = s->n;                        /* the heap has moved: look again */
+    }
+    publish_next(s);
+    lock_release(&s->lock);
+  }
+}

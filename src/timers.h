@@ -1,0 +1,41 @@
+/*
+** timers.h - deadlines.  Layer 2.
+**
+** Timers live in a few shards, each a 4-ary heap under a lock.  A timer that is due is taken
+** out and its 'fire' called under the shard's lock: it may claim goroutines and add them to the
+** list it is given, take locks of a higher rank, and must do no more.  timer_stop takes the same
+** lock, so that after it 'fire' neither runs nor will run.
+*/
+#ifndef GORO_TIMERS_H
+#define GORO_TIMERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct GList;
+typedef struct Timer Timer;
+struct Timer {
+  int64_t when;                        /* [L:shard] monotonic nanoseconds */
+  int32_t index;                       /* [L:shard] place in the heap + 1; 0: not in one */
+  int32_t shard;                       /* [O] of whoever adds and stops it */
+  void (*fire) (Timer *t, int64_t now, struct GList *ready);
+  struct Host *owner;                  /* [I] NULL, or the host that ends it: timers_drop */
+  void (*drop) (Timer *t);             /* [I] it will never fire */
+};
+
+/* Take out all timers of a host that ends, and drop them. */
+void timers_drop (struct Host *owner);
+
+void timers_init (void);
+bool timer_add (Timer *t, int64_t when, int shard);   /* false: no memory.  The caller lets
+                                                         sched_timer_added(when) know */
+bool timer_stop (Timer *t);                           /* true: it was still to fire */
+int timers_expire (int shard, int64_t now, struct GList *ready);
+void timers_expire_all (int64_t now, struct GList *ready);
+int64_t timers_next (int shard);                      /* FOREVER: none */
+int64_t timers_next_all (void);
+void timers_free (void);                              /* all are stopped: give memory back */
+
+#define NTIMERSHARDS 16
+
+#endif

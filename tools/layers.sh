@@ -1,0 +1,54 @@
+#!/bin/sh
+# layers.sh: fails if a file in src/ includes a header of a higher layer, or Lua's headers
+# outside layers 5 and 6.  `layers.sh core` lists the .c files of layers 0 to 4.
+# A new file is added to the table under the name before its dot; * stands for any letters.
+table='
+0 platform atomics debug
+1 list heap buf hash lock note arena
+2 g runq timers netpoll netpoll_* msg result
+3 sched proc park waitq handoff sysmon host
+4 chan select waitgroup sync smap sleep fdwait
+5 argerr handle state image run costate marshal unmarshal proto modref
+6 lua_*
+'
+cd "$(dirname "$0")/.." || exit 2
+mode=${1:-check}
+set -- src/*.[ch]
+
+# shellcheck disable=SC2016
+printf '%s' "$table" | awk -v mode="$mode" '
+function layer(file,   i) {                   # of "src/chan.c" or "chan.h"; -1 if unknown
+  sub(/.*\//, "", file); sub(/\.[ch]$/, "", file)
+  if (file in exact) return exact[file]
+  for (i = 1; i <= globs; i++) if (file ~ glob[i]) return globlayer[i]
+  return -1
+}
+function fail(text) { print "layers: " text > "/dev/stderr"; bad = 1 }
+FILENAME == "-" {
+  for (i = 2; i <= NF; i++)
+    if ($i !~ /\*/) exact[$i] = $1
+    else { glob[++globs] = "^" $i "$"; gsub(/\*/, ".*", glob[globs]); globlayer[globs] = $1 }
+  next
+}
+FNR == 1 { mine = layer(FILENAME) }
+mode == "core" || mine < 0 { next }
+/^[ \t]*#[ \t]*include[ \t]*[<"](lua|lauxlib|lualib)\.h[>"]/ {
+  if (mine < 5 || mine > 6) fail(FILENAME ":" FNR ": layer " mine " must not know Lua")
+  next
+}
+/^[ \t]*#[ \t]*include[ \t]*"/ {
+  split($0, part, "\""); other = layer(part[2])
+  if (other < 0) fail(FILENAME ":" FNR ": " part[2] " is not in the table of tools/layers.sh")
+  else if (other > mine)
+    fail(FILENAME ":" FNR ": layer " mine " includes " part[2] " of layer " other)
+}
+END {
+  for (i = 2; i < ARGC; i++) {
+    mine = layer(ARGV[i])
+    if (mine < 0) fail(ARGV[i] " is not in the table of tools/layers.sh")
+    else if (mode == "core" && mine <= 4 && ARGV[i] ~ /\.c$/) print ARGV[i]
+  }
+  if (!bad && mode == "check") print "layers: " ARGC - 2 " files, arrows point down"
+  exit bad
+}
+' - "$@"

@@ -1,0 +1,774 @@
+---@meta goro
+-- Definitions for the Lua language server (LuaLS): add this folder to `workspace.library`.
+
+---A number of seconds (fractions allowed) or a context.  0 or less never blocks; nil waits
+---without limit; anything else raises.  A ready value beats a number that has run out; a
+---context that is done beats a ready value.
+---@alias goro.Timeout number|goro.Context
+
+---Why a call gave up.
+---@alias goro.Reason "timeout"|"context canceled"|"context deadline exceeded"
+
+---What every value sent over a channel must be: a `type()` name, or a finer one.
+---@alias goro.ChanType
+---|"nil"|"boolean"|"number"|"string"|"table"|"function"|"userdata"
+---|"integer"|"float"|"channel"
+
+---Goroutines for Lua 5.4.
+---
+---Wrong use raises a Lua error, as Go panics.  What a careful caller expects (a time-out, a
+---cancelled context) returns `nil, reason` or `false, reason`.  An uncaught error inside a
+---goroutine is a panic.
+---@class goro
+---@field version string `"MAJOR.MINOR.PATCH"`
+---@field _VERSION string `"goro MAJOR.MINOR.PATCH"`
+local goro = {}
+
+-- Goroutines ---------------------------------------------------------------------------------
+
+---Runs `f(...)` in a new goroutine and returns at once, with nothing.  Go: `go f(...)`.
+---
+---The goroutine has a Lua state of its own: its own globals and collector.  `f`'s upvalues and
+---the arguments are copied, so assigning to them changes nothing outside.  An error that `f`
+---does not catch is a panic: reported on stderr and raised in the main script.
+---
+---Raises if `f` is no function, is a C function with upvalues that no loaded module holds, or
+---if a value cannot cross (`cannot send a value of type 'FILE*' (at .log.handle)`).
+---@param f function a Lua function, or a C function without upvalues
+---@param ... any arguments for `f`, copied
+function goro.go(f, ...) end
+
+---Runs `f(...)` in a new goroutine as `go` does, but returns a task to wait for.  An error of
+---`f` belongs to whoever waits; if nobody ever asks for it, it is reported on stderr.
+---@param f function a Lua function, or a C function without upvalues
+---@param ... any arguments for `f`, copied
+---@return goro.Task task
+---@nodiscard
+function goro.async(f, ...) end
+
+---A goroutine whose end can be waited for, by any goroutine, any number of times.
+---@class goro.Task
+local Task = {}
+
+---Waits for the end.
+---@param timeout? goro.Timeout nil waits without limit
+---@return boolean? ok true: it ended well; false: with an error; nil: the time-out came first
+---@return any ... the results; or the error and its traceback; or the reason
+function Task:wait(timeout) end
+
+---Waits for the end and returns the results.  Raises the task's error, or the reason if the
+---time-out came first.
+---@param timeout? goro.Timeout nil waits without limit
+---@return any ... the results
+function Task:result(timeout) end
+
+---A channel that is closed when the task has ended, for `select`.
+---@return goro.Channel done
+---@nodiscard
+function Task:done() end
+
+---Lets other goroutines run.  Go: `runtime.Gosched()`.
+function goro.yield() end
+
+---Parks this goroutine, not its thread.  Go: `time.Sleep`, here with an optional context.
+---@param s number seconds; 0 or less returns at once
+---@param ctx? goro.Context ends the sleep as soon as it is done
+---@return boolean slept true, or false if the context was done
+---@return goro.Reason? reason
+function goro.sleep(s, ctx) end
+
+---This goroutine's number; the main script is 1.
+---@return integer id
+---@nodiscard
+function goro.id() end
+
+---Names this goroutine in stacks, panics, deadlocks and traces.
+---@param s? string the new name; nil leaves it
+---@return string? name the name
+function goro.name(s) end
+
+-- Channels -----------------------------------------------------------------------------------
+
+---Makes a channel.  Go: `make(chan T, cap)`.
+---
+---Raises if `cap` is negative or no integer, or if the type is unknown.
+---@param cap? integer how many values are buffered; 0, the default, is unbuffered
+---@param type? goro.ChanType what every value must be; another value raises in `send`
+---@param name? string shown by `tostring`, stacks and deadlock reports
+---@return goro.Channel ch
+---@nodiscard
+function goro.chan(cap, type, name) end
+
+---A channel, shared by all goroutines that hold it.  Waiting senders and receivers are served
+---first come, first served.  nil may be sent, and so may channels.  `<close>` closes it.
+---@class goro.Channel
+---@operator len: integer
+local Channel = {}
+
+---Sends a copy of `v`; blocks until it is taken or buffered.  Go: `ch <- v`.
+---
+---Raises `send on closed channel`, also when it closes while waiting; if `v` is not of the
+---channel's type; if `v` cannot cross (then nothing is sent); on a receive-only view.
+---Further arguments are ignored, so `b:send(a:recv())` does what it says.
+---@param v any
+---@param ... any ignored
+---@return true
+function Channel:send(v, ...) end
+
+---Sends with a time-out; never blocks by default.  Go: `select` with a default.  Raises as
+---`send` does.
+---@param v any
+---@param timeout? goro.Timeout default 0
+---@return boolean sent false: nothing was sent
+---@return goro.Reason? reason
+function Channel:try_send(v, timeout) end
+
+---Receives; blocks until there is a value or the channel is closed.  Go: `v, ok := <-ch`.
+---
+---Returns `v, true`; `nil, false` when closed and drained; `nil, nil, reason` if the time-out
+---came first.  Raises on a send-only view.
+---@param timeout? goro.Timeout nil waits without limit
+---@return any v
+---@return boolean? ok
+---@return goro.Reason? reason
+function Channel:recv(timeout) end
+
+---`recv` that never blocks by default.
+---@param timeout? goro.Timeout default 0
+---@return any v
+---@return boolean? ok
+---@return goro.Reason? reason
+function Channel:try_recv(timeout) end
+
+---No more sends: buffered values can still be received, waiting receivers get `nil, false`,
+---waiting senders raise.  Go: `close(ch)`.  Raises `close of closed channel`.
+function Channel:close() end
+
+---For `for v in ch:range() do`: receives until the channel is closed.  Go: `for v := range ch`.
+---A received nil raises (it would end the loop silently): use `recv` for such channels.
+---@return fun(): any
+---@nodiscard
+function Channel:range() end
+
+---How many values are buffered; the same as `#ch`.  Go: `len(ch)`.
+---@return integer n
+---@nodiscard
+function Channel:len() end
+
+---How many values can be buffered.  Go: `cap(ch)`.
+---@return integer n
+---@nodiscard
+function Channel:cap() end
+
+---The same channel for sending only: receiving from it raises.  Go: `chan<- T`.  `==` holds
+---between a channel and its views.
+---@return goro.Channel view
+---@nodiscard
+function Channel:send_only() end
+
+---The same channel for receiving only: sending to it raises.  Go: `<-chan T`.
+---@return goro.Channel view
+---@nodiscard
+function Channel:recv_only() end
+
+-- select -------------------------------------------------------------------------------------
+
+---Receive from `recv`.  `false` in place of the channel: never ready, like Go's nil channel.
+---@class goro.RecvCase
+---@field recv goro.Channel|false
+---@field [1]? fun(v: any, ok: boolean): ... handler, called after the case is done
+
+---Send `value` to `send`.  `false` in place of the channel: never ready.
+---@class goro.SendCase
+---@field send goro.Channel|false
+---@field value any
+---@field [1]? fun(): ... handler, called after the case is done
+
+---@class goro.SelectSpec
+---@field [integer] goro.Channel|false|goro.RecvCase|goro.SendCase a bare channel: receive
+---@field timeout? goro.Timeout give up after this long
+---@field default? true|fun(): ... never block: run this if no case is ready
+
+---Does one of several sends and receives.  Go: `select { ... }`.
+---
+---One ready case is chosen at random, uniformly; if none is, `default` runs, or the goroutine
+---waits.  Without a handler the results are the case's index and, for a receive, `v, ok`; with
+---one they are what the handler returns.  `default = true` gives `nil, "default"`; a time-out
+---gives `nil, reason`.  `select {}` blocks for ever.
+---
+---Raises on unknown keys, on a case without a channel, and with `send on closed channel` if
+---such a case is chosen.
+---@param cases goro.SelectSpec
+---@return any index the case's index; nil; or the handler's first result
+---@return any v the value received; `"default"` or the reason after nil
+---@return any ok for a receive: false if the channel was closed
+---@return any ...
+function goro.select(cases) end
+
+-- sync ---------------------------------------------------------------------------------------
+
+---What a lock or semaphore returns for `<close>`: `local _ <close> = mu:lock()`.  It releases
+---once, at the end of the block.
+---@class goro.Guard
+
+---Makes a WaitGroup.  Go: `sync.WaitGroup`.
+---@return goro.WaitGroup wg
+---@nodiscard
+function goro.WaitGroup() end
+
+---Waits for a number of goroutines to end.
+---@class goro.WaitGroup
+local WaitGroup = {}
+
+---Adds to the counter.  Raises `negative WaitGroup counter`.
+---@param n? integer default 1; may be negative
+function WaitGroup:add(n) end
+
+---Takes one from the counter; never blocks.  Raises `negative WaitGroup counter`.
+function WaitGroup:done() end
+
+---Waits until the counter is 0.  When all are done, raises the first error of a function
+---started by `wg:go` in this round, in every waiter; a round ends when the counter leaves 0
+---again.
+---@param timeout? goro.Timeout nil waits without limit
+---@return boolean done false if the time-out came first
+---@return goro.Reason? reason
+function WaitGroup:wait(timeout) end
+
+---Adds 1, runs `f(...)` in a new goroutine, and takes the 1 back at its end, also when `f`
+---fails.  Go: `wg.Go(f)`.  An error of `f` is raised by `wait`.
+---@param f function a Lua function, or a C function without upvalues
+---@param ... any arguments for `f`, copied
+function WaitGroup:go(f, ...) end
+
+---Makes a mutex.  Go: `sync.Mutex`.
+---@return goro.Mutex mu
+---@nodiscard
+function goro.Mutex() end
+
+---A lock that parks the goroutine.  Any goroutine may unlock it.
+---@class goro.Mutex
+local Mutex = {}
+
+---Locks.  Without a time-out it always returns a guard.
+---@param timeout? goro.Timeout nil waits without limit
+---@return goro.Guard|false guard unlocks at the end of the block: `local _ <close> = mu:lock()`
+---@return goro.Reason? reason
+function Mutex:lock(timeout) end
+
+---Locks if that needs no waiting.
+---@return goro.Guard|false guard
+---@return goro.Reason? reason
+function Mutex:try_lock() end
+
+---Unlocks; never blocks.  Raises `unlock of unlocked mutex`.
+function Mutex:unlock() end
+
+---Makes a reader/writer lock.  Go: `sync.RWMutex`.
+---@return goro.RWMutex mu
+---@nodiscard
+function goro.RWMutex() end
+
+---A lock for many readers or one writer.  A waiting writer holds back new readers; readers are
+---not starved by writers.
+---@class goro.RWMutex
+local RWMutex = {}
+
+---Locks for writing.
+---@param timeout? goro.Timeout nil waits without limit
+---@return goro.Guard|false guard
+---@return goro.Reason? reason
+function RWMutex:lock(timeout) end
+
+---Locks for writing if that needs no waiting.
+---@return goro.Guard|false guard
+---@return goro.Reason? reason
+function RWMutex:try_lock() end
+
+---Ends writing; never blocks.  Raises if the lock is not held for writing.
+function RWMutex:unlock() end
+
+---Locks for reading.
+---@param timeout? goro.Timeout nil waits without limit
+---@return goro.Guard|false guard
+---@return goro.Reason? reason
+function RWMutex:rlock(timeout) end
+
+---Locks for reading if that needs no waiting.
+---@return goro.Guard|false guard
+---@return goro.Reason? reason
+function RWMutex:try_rlock() end
+
+---Ends reading; never blocks.  Raises if the lock is not held for reading.
+function RWMutex:runlock() end
+
+---Makes a Once.  Go: `sync.Once`, with results like `sync.OnceValues`.
+---@return goro.Once once
+---@nodiscard
+function goro.Once() end
+
+---Runs a function once, whoever comes first.
+---@class goro.Once
+local Once = {}
+
+---The first caller runs `f(...)` in its own state; the others wait until it is done.  Every
+---caller gets a copy of its results, or its error raised, now and later.
+---@param f function
+---@param ... any arguments for `f`
+---@return any ... the results of the one run
+function Once:run(f, ...) end
+
+---Makes a condition variable.  Go: `sync.NewCond(mutex)`.
+---@param mutex goro.Mutex held around `wait`
+---@return goro.Cond cond
+---@nodiscard
+function goro.Cond(mutex) end
+
+---A place to wait for a condition that a mutex protects.
+---@class goro.Cond
+local Cond = {}
+
+---Unlocks the mutex, waits to be woken, and locks it again, also after a time-out.  Raises if
+---the mutex is not locked.
+---@param timeout? goro.Timeout nil waits without limit
+---@return boolean woken false if the time-out came first
+---@return goro.Reason? reason
+function Cond:wait(timeout) end
+
+---Wakes the goroutine that waits longest; never blocks.
+function Cond:signal() end
+
+---Wakes all that wait; never blocks.
+function Cond:broadcast() end
+
+---Makes a semaphore of `n` units.  Go: `semaphore.NewWeighted(n)`.
+---@param n integer
+---@return goro.Semaphore sem
+---@nodiscard
+function goro.Semaphore(n) end
+
+---A number of units to hold.  First come, first served: a large request is not overtaken.
+---@class goro.Semaphore
+local Semaphore = {}
+
+---Takes `k` units; waits until they are free.  Raises if `k` is more than there are in all.
+---@param k? integer default 1
+---@param timeout? goro.Timeout nil waits without limit
+---@return goro.Guard|false guard releases them at the end of the block
+---@return goro.Reason? reason
+function Semaphore:acquire(k, timeout) end
+
+---Takes `k` units if that needs no waiting.  Raises if `k` is more than there are in all.
+---@param k? integer default 1
+---@return goro.Guard|false guard
+---@return goro.Reason? reason
+function Semaphore:try_acquire(k) end
+
+---Gives `k` units back; never blocks.  Raises if that is more than is held.
+---@param k? integer default 1
+function Semaphore:release(k) end
+
+---Makes a shared integer.  Go: `atomic.Int64`.
+---@param v? integer default 0
+---@return goro.Atomic a
+---@nodiscard
+function goro.Atomic(v) end
+
+---An integer shared by all, sequentially consistent.  It wraps around; anything but an integer
+---raises.
+---@class goro.Atomic
+local Atomic = {}
+
+---@return integer v
+---@nodiscard
+function Atomic:load() end
+
+---@param v integer
+function Atomic:store(v) end
+
+---Adds `n`.
+---@param n integer
+---@return integer new the new value
+function Atomic:add(n) end
+
+---Stores `v`.
+---@param v integer
+---@return integer old the old value
+function Atomic:swap(v) end
+
+---Stores `new` if the value is `old`.  Go: `CompareAndSwap`.
+---@param old integer
+---@param new integer
+---@return boolean swapped
+function Atomic:cas(old, new) end
+
+---A key of a shared map: a string, a number but NaN, or a boolean; 1 and 1.0 are one key.
+---@alias goro.MapKey string|number|boolean
+
+---Makes a shared map.  Go: `sync.Map`.
+---@return goro.Map map
+---@nodiscard
+function goro.Map() end
+
+---A table shared by all.  Values are copied in and out; storing nil deletes.  Another kind of
+---key raises, and so does a value that cannot cross.
+---@class goro.Map
+---@operator len: integer
+local Map = {}
+
+---@param k goro.MapKey
+---@return any v
+---@return boolean found
+function Map:load(k) end
+
+---Stores a copy of `v`; nil deletes.
+---@param k goro.MapKey
+---@param v any
+function Map:store(k, v) end
+
+---Returns what is there, or stores `v` and returns that.
+---@param k goro.MapKey
+---@param v any
+---@return any v
+---@return boolean loaded true if it was there
+function Map:load_or_store(k, v) end
+
+---Stores a copy of `v`.
+---@param k goro.MapKey
+---@param v any
+---@return any old the old value
+---@return boolean found
+function Map:swap(k, v) end
+
+---Deletes `k`.  Go: `LoadAndDelete`.
+---@param k goro.MapKey
+---@return any old the old value
+---@return boolean found
+function Map:delete(k) end
+
+---Stores `new` if the value is `old`, compared as `rawequal` does; nil stands for absent.  Go:
+---`CompareAndSwap`.
+---@param k goro.MapKey
+---@param old any
+---@param new any
+---@return boolean swapped
+function Map:cas(k, old, new) end
+
+---Runs `f(v, ...)` in the caller's goroutine, stores its result and returns it, atomically for
+---this key: meanwhile `load` sees the old value and writers of this key wait.
+---
+---Raises what `f` raises (nothing changes then), if `f` returns no value at all, and for the
+---same key inside its own `f`.
+---@param k goro.MapKey
+---@param f fun(v: any, ...): any
+---@param ... any further arguments for `f`
+---@return any new what `f` returned
+function Map:update(k, f, ...) end
+
+---How many keys there are; the same as `#map`.
+---@return integer n
+---@nodiscard
+function Map:len() end
+
+---For `for k, v in map:range() do`: a snapshot of one moment.  Also `pairs(map)`.
+---@return fun(): goro.MapKey?, any
+---@nodiscard
+function Map:range() end
+
+---The same as `range`.
+---@return fun(): goro.MapKey?, any
+---@nodiscard
+function Map:pairs() end
+
+---Makes a group of goroutines that fail together.  Go: `errgroup.WithContext(ctx)`.
+---@param ctx? goro.Context the parent of `g.ctx`; nil is the background
+---@return goro.ErrGroup g
+---@nodiscard
+function goro.errgroup(ctx) end
+
+---Goroutines that fail together.  A function fails if it raises, or returns nil or false
+---followed by a non-nil value.  `<close>` cancels the group and waits for it.
+---@class goro.ErrGroup
+---@field ctx goro.Context cancelled by the first failure and when `wait` returns
+local ErrGroup = {}
+
+---Runs `f(...)` in a new goroutine; blocks while as many as the limit allows are running.
+---@param f function a Lua function, or a C function without upvalues
+---@param ... any arguments for `f`, copied
+function ErrGroup:go(f, ...) end
+
+---From now on `go` blocks while `n` run.  Go: `SetLimit`.
+---@param n integer
+function ErrGroup:limit(n) end
+
+---Waits for all.  Returns `true`; `nil, err, traceback` of the first failure, as often as one
+---waits; or `nil, reason` if the time-out came first.
+---@param timeout? goro.Timeout nil waits without limit
+---@return true? ok
+---@return any err the first failure, or the reason
+---@return string? traceback
+function ErrGroup:wait(timeout) end
+
+-- Time ---------------------------------------------------------------------------------------
+
+---The monotonic clock, for differences.  Go: `time.Now()`.
+---@return number t seconds
+---@nodiscard
+function goro.now() end
+
+---A channel that gets one value after `s` seconds: the time, on `goro.now()`'s clock.  Go:
+---`time.After`.
+---@param s number seconds
+---@return goro.Channel c
+---@nodiscard
+function goro.after(s) end
+
+---A timer that fires once.  Go: `time.NewTimer`.
+---@param s number seconds
+---@return goro.Timer t
+---@nodiscard
+function goro.timer(s) end
+
+---Starts `f(...)` in a new goroutine after `s` seconds, unless stopped before.  Go:
+---`time.AfterFunc`.
+---@param s number seconds
+---@param f function a Lua function, a cancel function, or a C function without upvalues
+---@param ... any arguments for `f`, copied
+---@return goro.Timer t
+function goro.after_func(s, f, ...) end
+
+---Fires once; `<close>` stops it.
+---@class goro.Timer
+---@field c goro.Channel gets the time when it fires (a timer of `goro.timer`)
+local Timer = {}
+
+---Stops the timer; never blocks.  Afterwards no old value is received any more.
+---@return boolean active true if it was still to fire
+function Timer:stop() end
+
+---Lets it fire `s` seconds from now, also if it has fired.  No old value is received any more.
+---@param s number seconds
+---@return boolean active true if it was still to fire
+function Timer:reset(s) end
+
+---A ticker.  Go: `time.NewTicker`.  Raises if the interval is 0 or less.
+---@param s number seconds between ticks
+---@return goro.Ticker t
+---@nodiscard
+function goro.ticker(s) end
+
+---Fires again and again; `<close>` stops it.
+---@class goro.Ticker
+---@field c goro.Channel one tick is buffered, a slow receiver misses ticks
+local Ticker = {}
+
+---Stops the ticker; never blocks.
+function Ticker:stop() end
+
+---Changes the interval; the next tick comes `s` seconds from now.  Raises if it is 0 or less.
+---@param s number seconds between ticks
+function Ticker:reset(s) end
+
+-- context ------------------------------------------------------------------------------------
+
+---Cancels a context and its children: `cancel([cause])`.  It may be called often, from any
+---goroutine; it never blocks, and it can be captured, sent and started.
+---@alias goro.Cancel fun(cause?: any)
+
+---Cancellation, deadlines and values for a tree of goroutines.  Go: `context`.
+---@class goro.contextlib
+---@field Timeout "timeout"
+---@field Canceled "context canceled"
+---@field DeadlineExceeded "context deadline exceeded"
+goro.context = {}
+
+---The root of all contexts: never cancelled.
+---@return goro.Context ctx
+---@nodiscard
+function goro.context.background() end
+
+---The same, for where it is not yet clear which context to use.
+---@return goro.Context ctx
+---@nodiscard
+function goro.context.todo() end
+
+---A context that `cancel` ends.
+---@param parent goro.Context|nil nil is the background
+---@return goro.Context ctx
+---@return goro.Cancel cancel
+---@nodiscard
+function goro.context.with_cancel(parent) end
+
+---A context that ends after `s` seconds, or by `cancel`.
+---@param parent goro.Context|nil nil is the background
+---@param s number seconds
+---@return goro.Context ctx
+---@return goro.Cancel cancel
+---@nodiscard
+function goro.context.with_timeout(parent, s) end
+
+---A context that ends at time `t`, or by `cancel`.
+---@param parent goro.Context|nil nil is the background
+---@param t number seconds on `goro.now()`'s clock
+---@return goro.Context ctx
+---@return goro.Cancel cancel
+---@nodiscard
+function goro.context.with_deadline(parent, t) end
+
+---A context that carries a value.
+---@param parent goro.Context|nil nil is the background
+---@param k any
+---@param v any
+---@return goro.Context ctx
+---@nodiscard
+function goro.context.with_value(parent, k, v) end
+
+---Wherever a time-out is wanted a context will do.  `<close>` cancels it.
+---@class goro.Context
+local Context = {}
+
+---A channel that is closed when the context is cancelled, for `select`.
+---@return goro.Channel done
+---@nodiscard
+function Context:done() end
+
+---Why the context ended; nil if it has not.
+---@return nil|"context canceled"|"context deadline exceeded" err
+---@nodiscard
+function Context:err() end
+
+---What `cancel` was given, here or in an ancestor; else `err()`.  Go: `context.Cause(ctx)`.
+---@return any cause
+---@nodiscard
+function Context:cause() end
+
+---The value for `k`, here or in an ancestor; else nil.
+---@param k any
+---@return any v
+---@nodiscard
+function Context:value(k) end
+
+---When the context ends by itself; nil if it does not.
+---@return number? t seconds on `goro.now()`'s clock
+---@nodiscard
+function Context:deadline() end
+
+-- Errors -------------------------------------------------------------------------------------
+
+---Warns, once a place, of what copying hides: a goroutine that ends having assigned to a
+---captured variable, and a crossing that copies more than 64 KiB.  Environment: `GOROCHECK=1`.
+---@param on boolean
+function goro.check(on) end
+
+---What an uncaught error in a goroutine started by `go` does, besides being printed with its
+---traceback to stderr:
+--- - `"raise"` (default): it is raised in the main script, at once if that is blocked in a goro
+---   call, else at the start of the next call that may block;
+--- - `"report"`: nothing more;
+--- - `"exit"`: the process ends with status 2, as in Go.
+---@param what "raise"|"report"|"exit"
+function goro.on_panic(what) end
+
+-- Runtime ------------------------------------------------------------------------------------
+
+---How many goroutines run at once; the default is the CPUs this process may use (cgroup limits
+---counted), environment `GOROMAXPROCS`.  Go: `runtime.GOMAXPROCS`.
+---@param n? integer the new number; nil leaves it
+---@return integer previous
+function goro.maxprocs(n) end
+
+---The CPUs this process may use.  Go: `runtime.NumCPU`.
+---@return integer n
+---@nodiscard
+function goro.num_cpu() end
+
+---How many goroutines there are.  Go: `runtime.NumGoroutine`.
+---@return integer n
+---@nodiscard
+function goro.num_goroutine() end
+
+---The bound on threads, 10,000 by default.  Go: `debug.SetMaxThreads`.
+---@param n? integer the new bound; nil leaves it
+---@return integer previous
+function goro.max_threads(n) end
+
+---The bound on the memory of each goroutine's state; environment `GOROMEMLIMIT`.
+---@param bytes? integer the new bound, 0 for none; nil leaves it
+---@return integer previous
+function goro.memory_limit(bytes) end
+
+---Runs `f()` in the state of every goroutine started after, before its function: for a
+---debugger, a strict mode, settings of modules.  Several add up.
+---@param f function
+function goro.init(f) end
+
+---The bodies of these modules run anew in every goroutine; `true` means all modules.
+---@param name string|true
+---@param ... string
+function goro.fresh(name, ...) end
+
+---This goroutine stays on its OS thread, and no other runs there, until `unlock_thread`.  For
+---C libraries with per-thread state.  Go: `runtime.LockOSThread`.
+function goro.lock_thread() end
+
+---Ends `lock_thread`.  Go: `runtime.UnlockOSThread`.
+function goro.unlock_thread() end
+
+---Every goroutine: its name, its state, for how long, and its traceback.  Go: `runtime.Stack`.
+---@return string text
+---@nodiscard
+function goro.stacks() end
+
+---@class goro.Leak
+---@field id integer
+---@field name? string
+---@field waiting string what it waits on
+---@field traceback string
+
+---The goroutines that can never run again, though others can: what they wait on is held by
+---nobody who could wake them.  Never one that could be woken.
+---@return goro.Leak[] leaks
+---@nodiscard
+function goro.leaks() end
+
+---Counters of the runtime: goroutines spawned and live, switches, steals, hand-offs,
+---preemptions, parked workers, messages, bytes marshalled.
+---@return table<string, integer> counters
+---@nodiscard
+function goro.stats() end
+
+---Execution traces, to be opened in Perfetto.  Go: `runtime/trace`.
+---@class goro.tracelib
+goro.trace = {}
+
+---Starts writing a trace to a file.
+---@param path string
+function goro.trace.start(path) end
+
+---Ends the trace.
+function goro.trace.stop() end
+
+---Sampled stacks of all goroutines.  Go: `runtime/pprof`.
+---@class goro.profilelib
+goro.profile = {}
+
+---Starts sampling.
+---@param hz? number samples a second
+function goro.profile.start(hz) end
+
+---Ends sampling and writes folded stacks, or SVG if the path ends in `.svg`.
+---@param path string
+function goro.profile.stop(path) end
+
+---@class goro.debuglib
+goro.debug = {}
+
+---Prints all stacks on this signal (`GOROTRACEBACK=1`: SIGQUIT).
+---@param signal string a name without SIG: `"QUIT"`, `"USR1"`
+function goro.debug.dump_on(signal) end
+
+---Serves the runtime's state on a Unix socket, for `goro-top`.
+---@param path string
+function goro.debug.serve(path) end
+
+return goro
