@@ -3,7 +3,8 @@
 **
 ** Blocks up to MAX_SMALL come in classes of 16 bytes, cut from the newest chunk, and go to a
 ** free list of their class; Lua tells every block's size, so none needs a header.  Larger
-** blocks are malloc's, in a doubly linked list.
+** blocks are malloc's, in a doubly linked list; in a template they lie in the first chunk, and
+** when one of those is freed it is cut into small ones.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 #define GRAIN 16u
 #define MAX_SMALL 512u
 #define NCLASSES (MAX_SMALL / GRAIN)
-#define CHUNK 4096u
+#define CHUNK 1024u
 #define MAX_CHUNK 65536u
 
 #define class_of(size) (((size) + GRAIN - 1) / GRAIN - 1)
@@ -24,31 +25,34 @@ typedef struct Large { struct Large *next, *prev; } Large;     /* 16 bytes: keep
 
 struct Arena {
   char *top, *end;                     /* of the newest chunk */
-  size_t used, limit, grow;
-  Large large;                         /* list head */
+  size_t used, limit;
+  size_t first;                        /* bytes of the first chunk, which follows */
+  Large *large;                        /* list; the first one's prev is NULL */
   Chunk *chunks;                       /* all but the first, newest first */
+  uint32_t grow;                       /* bytes of the next chunk */
+  bool inner;
   Free *free[NCLASSES];
-  size_t first;                        /* the first chunk follows */
 };
 
 #define HEAD round_up(sizeof(Arena))
+#define base(a) ((char *)(a) + HEAD)
 
-Arena *arena_new (size_t first) {
+Arena *arena_new (size_t first, bool inner) {
   Arena *a = malloc(HEAD + first);
   if (a == NULL) return NULL;
-  memset(a, 0, sizeof *a);
+  memset(a, 0, inner ? HEAD + first : sizeof *a);  /* (arena_pointers reads all of it) */
   a->first = first;
-  a->top = (char *)a + HEAD;
+  a->inner = inner;
+  a->top = base(a);
   a->end = a->top + first;
   a->grow = CHUNK;
-  a->large.next = a->large.prev = &a->large;
   return a;
 }
 
 void arena_free (Arena *a) {
   Chunk *c = a->chunks;
-  Large *l = a->large.next;
-  while (l != &a->large) {
+  Large *l = a->large;
+  while (l != NULL) {
     Large *next = l->next;
     free(l);
     l = next;
@@ -63,31 +67,58 @@ void arena_free (Arena *a) {
 
 void arena_limit (Arena *a, size_t bytes) { a->limit = bytes; }
 size_t arena_used (const Arena *a) { return a->used; }
-char *arena_base (Arena *a) { return (char *)a + HEAD; }
-size_t arena_top (const Arena *a) { return (size_t)(a->top - ((const char *)a + HEAD)); }
+size_t arena_size (const Arena *a) { return (size_t)(a->top - (const char *)a); }
 
-bool arena_is_single (const Arena *a) {
-  return a->chunks == NULL && a->large.next == &a->large;
+/* ---------------------------------------------------------------- copies */
+
+/*
+** A word is taken for a pointer if it holds an address of the arena, up to one past its last
+** block.  What is no pointer but looks like one would be wrong in a copy: callers that put
+** others' data into an arena must look (image.c does).
+*/
+long arena_pointers (const Arena *a, uint32_t **offsets) {
+  const uintptr_t *w = (const uintptr_t *)a;
+  size_t n = arena_size(a) / sizeof *w, i;
+  uintptr_t low = (uintptr_t)a, high = (uintptr_t)a->top;
+  long count = 0;
+  if (a->chunks != NULL || a->large != NULL) return -1;
+  for (i = 0; i < n; i++) count += w[i] >= low && w[i] <= high;
+  *offsets = malloc((size_t)(count + 1) * sizeof **offsets);
+  if (*offsets == NULL) return -1;
+  count = 0;
+  for (i = 0; i < n; i++)
+    if (w[i] >= low && w[i] <= high) (*offsets)[count++] = (uint32_t)i;
+  return count;
 }
 
-Arena *arena_clone (const Arena *a, size_t slack) {
-  size_t top = arena_top(a);
-  Arena *b = arena_new(round_up(top + slack));
-  ptrdiff_t d;
-  int i;
+Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n) {
+  size_t size = arena_size(a), first = round_up(size - HEAD + slack);
+  Arena *b = malloc(HEAD + first);
+  uintptr_t *w = (uintptr_t *)b;
+  uintptr_t distance = (uintptr_t)b - (uintptr_t)a;
+  long i;
   if (b == NULL) return NULL;
-  memcpy(arena_base(b), (const char *)a + HEAD, top);
-  d = (char *)b - (const char *)a;
-  b->top += top;
-  b->used = a->used;
-  for (i = 0; i < (int)NCLASSES; i++) {        /* the free lists of the copy */
-    Free *f;
-    if (a->free[i] == NULL) continue;
-    b->free[i] = (Free *)((char *)a->free[i] + d);
-    for (f = b->free[i]; f->next != NULL; f = f->next)
-      f->next = (Free *)((char *)f->next + d);
-  }
+  memcpy(b, a, size);
+  for (i = 0; i < n; i++) w[offsets[i]] += distance;
+  b->first = first;
+  b->end = base(b) + first;
+  b->inner = false;
   return b;
+}
+
+/* ---------------------------------------------------------------- blocks */
+
+/* Memory in a chunk that nobody uses, to the free lists. */
+static void recycle (Arena *a, char *p, size_t size) {
+  size &= ~(size_t)(GRAIN - 1);
+  while (size > 0) {
+    size_t n = size > MAX_SMALL ? MAX_SMALL : size;
+    Free *f = (Free *)p;
+    f->next = a->free[class_of(n)];
+    a->free[class_of(n)] = f;
+    p += n;
+    size -= n;
+  }
 }
 
 static void *small_new (Arena *a, size_t size) {
@@ -101,15 +132,8 @@ static void *small_new (Arena *a, size_t size) {
   size = round_up(size);
   if ((size_t)(a->end - a->top) < size) {
     Chunk *k = malloc(a->grow);
-    while ((size_t)(a->end - a->top) >= GRAIN && k != NULL) {  /* use up the rest */
-      size_t left = (size_t)(a->end - a->top);
-      if (left > MAX_SMALL) left = MAX_SMALL;
-      f = (Free *)a->top;
-      f->next = a->free[class_of(left)];
-      a->free[class_of(left)] = f;
-      a->top += round_up(left);
-    }
     if (k == NULL) return NULL;
+    recycle(a, a->top, (size_t)(a->end - a->top));
     k->size = a->grow;
     k->next = a->chunks;
     a->chunks = k;
@@ -122,15 +146,26 @@ static void *small_new (Arena *a, size_t size) {
   return p;
 }
 
+/* Does the large block lie in the first chunk? */
+static bool is_inner (Arena *a, void *p) {
+  return (char *)p >= base(a) && (char *)p < base(a) + a->first;
+}
+
 static void *block_new (Arena *a, size_t size) {
   Large *l;
   if (size <= MAX_SMALL) return small_new(a, size);
+  if (a->inner && round_up(size) <= (size_t)(a->end - a->top)) {
+    char *p = a->top;
+    a->top += round_up(size);
+    return p;
+  }
   if (size > (size_t)-1 - sizeof *l) return NULL;
   l = malloc(sizeof *l + size);
   if (l == NULL) return NULL;
-  l->next = a->large.next;
-  l->prev = &a->large;
-  l->next->prev = l->prev->next = l;
+  l->next = a->large;
+  l->prev = NULL;
+  if (a->large != NULL) a->large->prev = l;
+  a->large = l;
   return l + 1;
 }
 
@@ -140,10 +175,13 @@ static void block_free (Arena *a, void *p, size_t size) {
     f->next = a->free[class_of(size)];
     a->free[class_of(size)] = f;
   }
+  else if (is_inner(a, p))
+    recycle(a, p, round_up(size));
   else {
     Large *l = (Large *)p - 1;
-    l->next->prev = l->prev;
-    l->prev->next = l->next;
+    if (l->next != NULL) l->next->prev = l->prev;
+    if (l->prev != NULL) l->prev->next = l->next;
+    else a->large = l->next;
     free(l);
   }
 }
@@ -161,11 +199,13 @@ void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
     q = block_new(a, nsize);
   else if (osize <= MAX_SMALL && nsize <= MAX_SMALL && class_of(osize) == class_of(nsize))
     q = p;
-  else if (osize > MAX_SMALL && nsize > MAX_SMALL) {
+  else if (osize > MAX_SMALL && nsize > MAX_SMALL && !is_inner(a, p)) {
     Large *l = (Large *)p - 1, *next = l->next, *prev = l->prev;
     l = realloc(l, sizeof *l + nsize);
     if (l == NULL) return NULL;
-    next->prev = prev->next = l;
+    if (next != NULL) next->prev = l;
+    if (prev != NULL) prev->next = l;
+    else a->large = l;
     q = l + 1;
   }
   else {

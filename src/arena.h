@@ -3,27 +3,38 @@
 **
 ** One owner at a time, no locks: a state's memory comes from a few chunks of its own, by size
 ** class, and large blocks from malloc.  All of it can be given back at once, without walking.
+**
+** An arena can be copied: one whose blocks all lie in its first chunk (arena_new with 'inner')
+** is a piece of memory in which every pointer to a block is a word that holds an address inside
+** that piece.  arena_pointers finds these words, arena_copy makes a copy in which they point
+** into the copy.
 */
 #ifndef GORO_ARENA_H
 #define GORO_ARENA_H
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 typedef struct Arena Arena;
 
-Arena *arena_new (size_t first);       /* 'first': bytes of its first chunk; NULL: no memory */
+/* 'first': bytes of its first chunk; 'inner': large blocks come from it too, as long as there is
+** room.  NULL: no memory. */
+Arena *arena_new (size_t first, bool inner);
 void arena_free (Arena *a);            /* and every block in it */
 void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize);   /* NULL: no memory, or
                                                                           over the limit */
 void arena_limit (Arena *a, size_t bytes);     /* 0: none */
 size_t arena_used (const Arena *a);    /* bytes in blocks handed out */
-/* Where the first chunk's blocks begin, and how much of it is in use: see image.c. */
-char *arena_base (Arena *a);
-size_t arena_top (const Arena *a);
-/* A copy of 'a' whose first chunk holds the first 'top' bytes of it, and nothing else.  'a' must
-** have only that chunk, no large blocks. */
-Arena *arena_clone (const Arena *a, size_t slack);
-bool arena_is_single (const Arena *a);
+
+/* Where the words are that hold pointers into 'a', as offsets in words; malloc'ed.  -1: no
+** memory, or 'a' has blocks outside its first chunk. */
+long arena_pointers (const Arena *a, uint32_t **offsets);
+/* A copy with 'slack' more bytes; NULL: no memory. */
+Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n);
+size_t arena_size (const Arena *a);    /* bytes of a copy without slack */
+/* Where in 'to', a copy of 'from', the block lies that is 'p' in 'from'. */
+#define arena_moved(from, to, p) \
+  ((void *)((char *)(p) + ((char *)(to) - (const char *)(from))))
 
 #endif

@@ -205,7 +205,7 @@ static int co_close (lua_State *L) {
   return 2;
 }
 
-static const luaL_Reg functions[] = {
+const luaL_Reg costate_functions[] = {
   { "create", co_create },
   { "resume", co_resume },
   { "wrap", co_wrap },
@@ -214,5 +214,3 @@ static const luaL_Reg functions[] = {
   { "close", co_close },
   { NULL, NULL }
 };
-
-void costate_open (lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -5,8 +5,8 @@
 #define GORO_COSTATE_H
 
 #include "lua.h"
+#include "lauxlib.h"
 
-/* Replace what must be ours in the table 'coroutine' on top of the stack. */
-void costate_open (lua_State *L);
+extern const luaL_Reg costate_functions[];
 
 #endif

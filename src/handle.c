@@ -1,20 +1,35 @@
 /*
 ** handle.c - shared objects behind userdata.  Layer 5.
 */
+#include <string.h>
 #include "lauxlib.h"
 #include "argerr.h"
 #include "handle.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
 static const char handle_key = 0;      /* metatable[&handle_key] = true: a handle's */
-static const char metas_key = 0;       /* registry[&metas_key][type] = metatable */
+static const char cache_key = 0;       /* registry[&cache_key] = handles by address, weak */
+static const char meta_keys[OBJ_NTYPES];         /* registry[&meta_keys[type]] = metatable */
+
+static void release (Handle *h) {
+  Obj *o = h->o;
+  h->o = NULL;
+  if (h->owner != NULL) {
+    if (h->prev != NULL) h->prev->next = h->next;
+    else h->owner->handles = h->next;
+    if (h->next != NULL) h->next->prev = h->prev;
+    h->owner = NULL;
+  }
+  obj_unref(o);
+}
+
+void handle_release_all (State *s) {
+  while (s->handles != NULL) release(s->handles);
+}
 
 static int h_gc (lua_State *L) {
   Handle *h = lua_touserdata(L, 1);
-  if (h != NULL && h->o != NULL) {
-    obj_unref(h->o);
-    h->o = NULL;
-  }
+  if (h != NULL && h->o != NULL) release(h);
   return 0;
 }
 
@@ -31,36 +46,70 @@ static int h_tostring (lua_State *L) {
   return 1;
 }
 
-void handle_register (lua_State *L) {
-  int t;
-  lua_createtable(L, OBJ_NTYPES, 0);
-  for (t = 0; t < OBJ_NTYPES; t++) {
-    const HandleType *d = handle_types[t];
-    if (d == NULL) {
-      lua_pushboolean(L, 0);
-      lua_rawseti(L, -2, t + 1);
-      continue;
+/* __index of a type's table of methods: the method comes into it when it is first called. */
+static int find_method (lua_State *L, int type) {
+  const luaL_Reg *r;
+  const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+  for (r = handle_types[type]->methods; r->name != NULL; r++)
+    if (strcmp(r->name, name) == 0) {
+      lua_pushcfunction(L, r->func);
+      lua_pushvalue(L, 2);
+      lua_pushvalue(L, -2);
+      lua_rawset(L, 1);
+      return 1;
     }
-    lua_createtable(L, 0, 10);
-    lua_pushboolean(L, 1);
-    lua_rawsetp(L, -2, &handle_key);
-    lua_pushstring(L, d->name);
-    lua_setfield(L, -2, "__name");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pushcfunction(L, h_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, h_eq);
-    lua_setfield(L, -2, "__eq");
-    lua_pushcfunction(L, h_tostring);
-    lua_setfield(L, -2, "__tostring");
-    if (d->meta != NULL) luaL_setfuncs(L, d->meta, 0);
-    lua_newtable(L);
-    luaL_setfuncs(L, d->methods, 0);
-    lua_setfield(L, -2, "__index");
-    lua_rawseti(L, -2, t + 1);
-  }
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &metas_key);
+  return 0;
+}
+
+#define TYPES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) \
+  X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+#define X(n) static int find_##n (lua_State *L) { return find_method(L, n); }
+TYPES(X)
+#undef X
+#define X(n) find_##n,
+static const lua_CFunction finders[] = { TYPES(X) };
+#undef X
+_Static_assert(OBJ_NTYPES <= sizeof finders / sizeof *finders, "a finder for each type");
+
+/* Push the metatable of handles of 'type'. */
+static void push_meta (lua_State *L, int type) {
+  const HandleType *d = handle_types[type];
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_keys[type]) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 8);
+  lua_pushboolean(L, 1);
+  lua_rawsetp(L, -2, &handle_key);
+  lua_pushstring(L, d->name);
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pushcfunction(L, h_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_pushcfunction(L, h_eq);
+  lua_setfield(L, -2, "__eq");
+  lua_pushcfunction(L, h_tostring);
+  lua_setfield(L, -2, "__tostring");
+  if (d->meta != NULL) luaL_setfuncs(L, d->meta, 0);
+  lua_newtable(L);                     /* the methods */
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, finders[type]);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, -2, "__index");
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_keys[type]);
+}
+
+static void push_cache (lua_State *L) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
 }
 
 Handle *handle_test (lua_State *L, int idx) {
@@ -82,24 +131,30 @@ Handle *handle_check (lua_State *L, int arg, int type) {
 void handle_push (lua_State *L, State *s, Obj *o, int view) {
   const void *key = (const char *)o + view;
   Handle *h;
-  luaL_checkstack(L, 5, NULL);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, s->cache);
+  luaL_checkstack(L, 8, NULL);
+  push_cache(L);
   if (lua_rawgetp(L, -1, key) != LUA_TNIL) {
     lua_remove(L, -2);
     return;
   }
   lua_pop(L, 1);
   h = lua_newuserdatauv(L, sizeof *h, 0);
+  s->nhandles++;
   h->o = NULL;
+  h->owner = NULL;
   h->view = (uint8_t)view;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &metas_key);
-  lua_rawgeti(L, -1, o->type + 1);
-  lua_setmetatable(L, -3);
-  lua_pop(L, 1);
+  push_meta(L, o->type);
+  lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, key);
-  h->o = obj_ref(o);
   lua_remove(L, -2);
+  h->o = obj_ref(o);
+  if (s->is_host) return;
+  h->owner = s;
+  h->prev = NULL;
+  h->next = s->handles;
+  if (h->next != NULL) h->next->prev = h;
+  s->handles = h;
 }
 
 static int push_new (lua_State *L) {

@@ -2,14 +2,21 @@
 ** handle.h - shared objects behind userdata.  Layer 5.
 **
 ** A handle is a full userdata that holds one reference to an Obj.  Within a state an object (and
-** each of a channel's views) has one handle, found by address in a weak table.
+** each of a channel's views) has one handle, found by address in a weak table.  Metatables, and
+** the methods in them, are made when they are first needed.  A goroutine's handles are in a list,
+** so that its state can be dropped without a collection.
 */
 #ifndef GORO_HANDLE_H
 #define GORO_HANDLE_H
 
 #include "state.h"
 
-typedef struct Handle { Obj *o; uint8_t view; } Handle;
+typedef struct Handle {
+  Obj *o;                              /* NULL: collected */
+  struct Handle *next, *prev;          /* goroutines: State.handles */
+  State *owner;                        /* whose list it is in, or NULL */
+  uint8_t view;
+} Handle;
 
 typedef struct HandleType {
   const char *name;                    /* in errors and tostring */
@@ -19,7 +26,7 @@ typedef struct HandleType {
 
 extern const HandleType *handle_types[OBJ_NTYPES];   /* filled by layer 6 before the first state */
 
-void handle_register (lua_State *L);             /* metatables, in a new state */
+void handle_release_all (State *s);              /* a state that is dropped as it is */
 Handle *handle_test (lua_State *L, int idx);     /* NULL: not one of ours */
 /* The object at argument 'arg'; raises if it is not of that type. */
 Handle *handle_check (lua_State *L, int arg, int type);

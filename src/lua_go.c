@@ -35,34 +35,11 @@ int result_push (lua_State *L, State *s, const Result *r) {
 
 /* ---------------------------------------------------------------- go */
 
-/* "main at script.lua:12" or "goroutine 7 at ...", malloc'ed; NULL if there is no memory. */
-static char *created_by (lua_State *L, G *g) {
-  char who[40], *text;
-  lua_Debug ar;
-  size_t size;
-  int level;
-  if (g->id == 1) strcpy(who, "main");
-  else snprintf(who, sizeof who, "goroutine %" PRIu64, g->id);
-  ar.currentline = -1;
-  for (level = 1; lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "Sl", &ar);
-    if (ar.currentline > 0) break;
-  }
-  size = strlen(who) + LUA_IDSIZE + 40;
-  text = malloc(size);
-  if (text == NULL) return NULL;
-  if (ar.currentline > 0) snprintf(text, size, "%s at %s:%d", who, ar.short_src, ar.currentline);
-  else snprintf(text, size, "%s", who);
-  return text;
-}
-
 State *go_prepare (lua_State *L, Here h, int arg) {
-  Heritage *her;
   Msg *m;
   State *s;
   arg_type(L, arg, LUA_TFUNCTION);
-  her = heritage_of(L, h.s);
-  heritage_unref(her);                 /* h.s keeps it: encoding may raise */
+  heritage_of(L, h.s);
   m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
   s = state_new(h.s->hs);
   if (s == NULL) {
@@ -73,7 +50,8 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   s->start = m;
   s->heritage = h.s->heritage;
   add_rlx(&s->heritage->refs, 1);
-  s->created = created_by(L, h.g);
+  s->origin = origin_here(L, h.s);
+  s->creator = h.g->id;
   s->ninits = load_acq(&h.s->hs->ninits);
   return s;
 }

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "image.h"
 #include "lua_args.h"
 #include "lua_runtime.h"
 
@@ -91,26 +92,50 @@ static void push_module (lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
-/* In a new goroutine's state: as if the script had required goro. */
-static void open_in_goroutine (lua_State *L, State *s) {
-  runtime_replace(L, s);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  push_module(L);
-  lua_setfield(L, -2, "goro");
-  lua_pop(L, 1);
+static void make_version (lua_State *L, State *s, const char *name) {
+  (void)s;
+  if (strcmp(name, "version") == 0) lua_pushliteral(L, VERSION);
+  else lua_pushliteral(L, "goro " VERSION);
+}
+
+/* The module's fields, for the lazy one of goroutines. */
+static const LazyEntry *module_entries (void) {
+  static LazyEntry entries[LAZY_MAX + 1];
+  int i, n = 0;
+  const luaL_Reg *r;
+  for (i = 0; functions[i] != NULL; i++)
+    for (r = functions[i]; r->name != NULL && n < LAZY_MAX - 2; r++, n++) {
+      entries[n].name = r->name;
+      entries[n].f = r->func;
+    }
+  entries[n].name = "version";
+  entries[n++].make = make_version;
+  entries[n].name = "_VERSION";
+  entries[n++].make = make_version;
+  entries[n].name = NULL;
+  return entries;
 }
 
 static bool init (void) {
+  static bool done;
   int i;
+  if (done) return true;
   handle_types[OBJ_CHAN] = &chan_type;
   handle_types[OBJ_WAITGROUP] = &waitgroup_type;
   for (i = 0; functions[i] != NULL; i++) argerr_names(functions[i]);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);
-  state_libs = open_in_goroutine;
+  stdlibs.functions = runtime_replaced;
+  stdlibs.opened = runtime_opened;
+  stdlibs.push_goro = push_module;
+  stdlibs.goro_index = l_index;
+  stdlibs.goro = module_entries();
   os_pin_library((const void *)&sched);
   os_pin_library((const void *)(uintptr_t)lua_newstate);
-  return sched_init(&run_hooks);
+  if (!sched_init(&run_hooks) || !stdlibs_init()) return false;
+  image_init();
+  done = true;
+  return true;
 }
 
 static void open_host (lua_State *L) {
@@ -128,7 +153,7 @@ static void open_host (lua_State *L) {
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
   state_register(L, &hs->s);
-  runtime_replace(L, &hs->s);
+  stdlibs_open_host(L, &hs->s);
 }
 
 static int open_module (lua_State *L) {

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "costate.h"
+#include "lualib.h"
 #include "lua_args.h"
 #include "lua_runtime.h"
 
@@ -159,19 +159,6 @@ static int l_popen (lua_State *L) {
   return 1;
 }
 
-static void replace_processes (lua_State *L) {     /* package.loaded on top */
-  if (lua_getfield(L, -1, "os") == LUA_TTABLE) {
-    lua_pushcfunction(L, l_execute);
-    lua_setfield(L, -2, "execute");
-  }
-  lua_pop(L, 1);
-  if (lua_getfield(L, -1, "io") == LUA_TTABLE) {
-    lua_pushcfunction(L, l_popen);
-    lua_setfield(L, -2, "popen");
-  }
-  lua_pop(L, 1);
-}
-
 /* ---------------------------------------------------------------- modules */
 
 /* One thread at a time loads C modules: many luaopen_ functions touch process-wide state. */
@@ -247,33 +234,33 @@ static void replace_searcher (lua_State *L, int t, int i, lua_CFunction f) {
   else lua_pop(L, 1);
 }
 
-void runtime_replace (lua_State *L, State *s) {
-  int top = lua_gettop(L);
-  lua_pushglobaltable(L);
-  lua_pushcfunction(L, l_print);
-  lua_setfield(L, -2, "print");
-  if (lua_getfield(L, -1, "require") == LUA_TFUNCTION) {
-    lua_pushcclosure(L, l_require, 1);
-    lua_setfield(L, -2, "require");
+static void wrap (lua_State *L, int t, const char *name, lua_CFunction f) {
+  if (lua_getfield(L, t, name) == LUA_TFUNCTION) {
+    lua_pushcclosure(L, f, 1);
+    lua_setfield(L, t, name);
   }
   else lua_pop(L, 1);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, "os") == LUA_TTABLE && lua_getfield(L, -1, "exit") == LUA_TFUNCTION) {
-    lua_pushcclosure(L, l_exit, 1);
-    lua_setfield(L, -2, "exit");
-  }
-  lua_settop(L, top + 2);
-  if (lua_getfield(L, -1, "package") == LUA_TTABLE &&
-      lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
-    int t = lua_gettop(L);
-    replace_searcher(L, t, 1, search_preload);
-    replace_searcher(L, t, 3, search_c);
-    replace_searcher(L, t, 4, search_c);
-  }
-  lua_settop(L, top + 2);
-  if (!s->is_host) {
-    replace_processes(L);
-    if (lua_getfield(L, -1, "coroutine") == LUA_TTABLE) costate_open(L);
+}
+
+void runtime_opened (lua_State *L, State *s, const char *lib) {
+  int top = lua_gettop(L);
+  (void)s;
+  if (strcmp(lib, LUA_OSLIBNAME) == 0) wrap(L, top, "exit", l_exit);
+  else if (strcmp(lib, LUA_LOADLIBNAME) == 0) {
+    if (lua_getfield(L, top, "searchers") == LUA_TTABLE) {
+      replace_searcher(L, top + 1, 1, search_preload);
+      replace_searcher(L, top + 1, 3, search_c);
+      replace_searcher(L, top + 1, 4, search_c);
+    }
+    lua_pushglobaltable(L);
+    wrap(L, top + 2, "require", l_require);
   }
   lua_settop(L, top);
 }
+
+const StdFunction runtime_replaced[] = {
+  { LUA_GNAME, "print", l_print, true },
+  { LUA_OSLIBNAME, "execute", l_execute, false },
+  { LUA_IOLIBNAME, "popen", l_popen, false },
+  { NULL, NULL, NULL, false }
+};

@@ -4,8 +4,9 @@
 #ifndef GORO_LUA_RUNTIME_H
 #define GORO_LUA_RUNTIME_H
 
-#include "state.h"
+#include "stdlibs.h"
 
-void runtime_replace (lua_State *L, State *s);   /* once a state; may raise */
+extern const StdFunction runtime_replaced[];
+void runtime_opened (lua_State *L, State *s, const char *lib);     /* StdLibs.opened */
 
 #endif

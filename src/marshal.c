@@ -269,6 +269,7 @@ static void put_later (Enc *e, uint32_t number, size_t at) {   /* the value on t
 static void open_table (Enc *e, uint32_t number, size_t at) {  /* the table on top */
   Frame *f = &e->frames[e->nframes++];
   memset(f, 0, sizeof *f);
+  luaL_checkstack(e->L, LUA_MINSTACK, "message");
   f->idx = lua_gettop(e->L);
   f->number = number;
   f->at = at;
@@ -278,6 +279,7 @@ static void open_table (Enc *e, uint32_t number, size_t at) {  /* the table on t
 static void open_function (Enc *e, uint32_t number, int nup) { /* the function on top */
   Frame *f = &e->frames[e->nframes++];
   memset(f, 0, sizeof *f);
+  luaL_checkstack(e->L, LUA_MINSTACK, "message");
   f->idx = lua_gettop(e->L);
   f->number = number;
   f->func = true;
@@ -643,7 +645,7 @@ static void run_frames (Enc *e) {
 static int encode (lua_State *L) {     /* Enc *, values ... */
   Enc *e = lua_touserdata(L, 1);
   int i;
-  luaL_checkstack(L, 3 * DEPTH + 60, "message");
+  luaL_checkstack(L, LUA_MINSTACK, "message");
   lua_pushglobaltable(L);
   e->globals = lua_topointer(L, -1);
   lua_pop(L, 1);

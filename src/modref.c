@@ -6,9 +6,11 @@
 ** Breadth first, so that the shortest path is kept; _G and the inside of 'package' are left out:
 ** being a global makes nothing a module.
 */
+#include <stdlib.h>
 #include <string.h>
 #include "lauxlib.h"
 #include "modref.h"
+#include "stdlibs.h"
 
 #define MAX_DEPTH 6
 
@@ -16,7 +18,7 @@ static uint32_t hash (const void *p) {
   return (uint32_t)(((uintptr_t)p >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 53);
 }
 
-static void bloom_add (ModRef *r, const void *p) {
+static void bloom_add (const ModRef *r, const void *p) {
   uint32_t h = hash(p);
   r->bloom[(h >> 6) % MODREF_BLOOM] |= UINT64_C(1) << (h & 63);
 }
@@ -122,7 +124,9 @@ static void build (lua_State *L, ModRef *r) {
   lua_Integer i, level_end;
   int depth;
   luaL_checkstack(L, 20, "modules");
-  memset(r->bloom, 0, sizeof r->bloom);
+  if (r->bloom == NULL && (r->bloom = malloc(MODREF_BLOOM * sizeof *r->bloom)) == NULL)
+    luaL_error(L, "not enough memory");
+  memset(r->bloom, 0, MODREF_BLOOM * sizeof *r->bloom);
   lua_newtable(L);
   map = lua_gettop(L);
   lua_createtable(L, 0, 1);
@@ -158,8 +162,21 @@ static void build (lua_State *L, ModRef *r) {
     }
     lua_pop(L, 1);
   }
-  lua_pushglobaltable(L);              /* not to be walked through a module's field */
-  lua_pushboolean(L, 1);
+  lua_pushglobaltable(L);
+  lua_pushliteral(L, "require");       /* the one standard global with upvalues */
+  if (lua_rawget(L, -2) == LUA_TFUNCTION && lua_iscfunction(L, -1)) {
+    int path = lua_gettop(L) + 1;
+    lua_createtable(L, 2, 0);
+    lua_pushliteral(L, LUA_GNAME);
+    lua_rawseti(L, path, 1);
+    lua_pushliteral(L, "require");
+    lua_rawseti(L, path, 2);
+    lua_pushvalue(L, path - 1);
+    add(L, r, map, path, 0);
+    lua_settop(L, path - 1);
+  }
+  lua_pop(L, 1);
+  lua_pushboolean(L, 1);               /* not to be walked through a module's field */
   lua_rawset(L, queue);
   for (i = 1, depth = 0; depth < MAX_DEPTH; depth++) {
     level_end = (lua_Integer)lua_rawlen(L, queue);
@@ -187,6 +204,11 @@ static void build (lua_State *L, ModRef *r) {
 
 bool modref_find (lua_State *L, ModRef *r, int idx, bool thorough) {
   idx = lua_absindex(L, idx);
+  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) != LUA_TTABLE) {
+    lua_pop(L, 1);                     /* no library has been opened here */
+    return false;
+  }
+  lua_pop(L, 1);
   if (r->map == 0 || r->stale) build(L, r);
   else if (thorough) {
     int64_t n;
@@ -209,9 +231,9 @@ bool modref_find (lua_State *L, ModRef *r, int idx, bool thorough) {
 void modref_resolve (lua_State *L) {
   int path = lua_gettop(L), i, n = (int)lua_rawlen(L, path);
   luaL_checkstack(L, 6, "modules");
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  stdlibs_loaded(L);
   lua_rawgeti(L, path, 1);
-  if (lua_rawget(L, -2) == LUA_TNIL) {
+  if (lua_gettable(L, -2) == LUA_TNIL) {
     lua_pop(L, 1);
     if (lua_getglobal(L, "require") != LUA_TFUNCTION)
       luaL_error(L, "there is no 'require' here");
@@ -225,7 +247,11 @@ void modref_resolve (lua_State *L) {
       break;
     }
     lua_rawgeti(L, path, i);
-    lua_rawget(L, -2);
+    if (lua_type(L, -1) == LUA_TSTRING) {
+      lazy_get(L, -2, lua_tostring(L, -1));
+      lua_remove(L, -2);
+    }
+    else lua_rawget(L, -2);
     lua_remove(L, -2);
   }
   if (lua_isnil(L, -1)) {

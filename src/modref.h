@@ -19,7 +19,7 @@ typedef struct ModRef {
                                           keys; 0: not made yet */
   int64_t nloaded;                     /* entries of package.loaded when it was made */
   bool stale;                          /* require has run since */
-  uint64_t bloom[MODREF_BLOOM];        /* of the addresses in it: most tables are data */
+  uint64_t *bloom;                     /* of the addresses in it: most tables are data */
 } ModRef;
 
 /* If the value at 'idx' is a module's, push its path table and return true.  'thorough': look

@@ -801,6 +801,9 @@ static void execute (M *m, G *g) {
     if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
   }
   store_rel(&g->status, G_RUNNING);
+  /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
+     yields again and again would come from there for ever, if the tick stood still */
+  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
   if (g->bound != NULL) {              /* its C stack is on another thread */
     M *b = g->bound;
     goro_check(b != m);
@@ -808,7 +811,6 @@ static void execute (M *m, G *g) {
     return;
   }
   m->curg = g;
-  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
   store_rel(&m->tick, load_rlx(&m->tick) + 1);
   store_rel(&m->curhost, g->host);
   sched_lend(m);

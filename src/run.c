@@ -243,6 +243,16 @@ size_t run_traceback (lua_State *L, char *buf, size_t size) {
   return at;
 }
 
+/* "\ncreated by main at script.lua:12" */
+static size_t say_origin (State *s, char *buf, size_t size, size_t at) {
+  if (s->is_host) return at;
+  if (s->creator == 1) at = say(buf, size, at, "\ncreated by main");
+  else at = say(buf, size, at, "\ncreated by goroutine %" PRIu64, s->creator);
+  if (s->origin != NULL && s->origin->src[0] != '\0')
+    at = say(buf, size, at, " at %s:%d", s->origin->src, s->origin->line);
+  return at;
+}
+
 static size_t report_one (char *buf, size_t size, size_t at, G *g) {
   State *s = g->state;
   at = say(buf, size, at, "\n\ngoroutine %" PRIu64, g->id);
@@ -257,8 +267,7 @@ static size_t report_one (char *buf, size_t size, size_t at, G *g) {
     at += run_traceback(s->cur != NULL ? s->cur : s->L, buf + at, size - at);
     if (s->cur != NULL && s->cur != s->L) at += run_traceback(s->L, buf + at, size - at);
   }
-  if (s->created != NULL) at = say(buf, size, at, "\ncreated by %s", s->created);
-  return at;
+  return say_origin(s, buf, size, at);
 }
 
 #define REPORT_SIZE 65536
@@ -300,9 +309,10 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   policy = load_rlx(&hs->on_panic);
   lock_release(&h->lock);
   if (line != NULL) {
-    size_t at = say(line, size, 0, "%s\n", text);
-    if (traceback != NULL && *traceback) at = say(line, size, at, "%s\n", traceback);
-    if (s->created != NULL) at = say(line, size, at, "created by %s\n", s->created);
+    size_t at = say(line, size, 0, "%s", text);
+    if (traceback != NULL && *traceback) at = say(line, size, at, "\n%s", traceback);
+    at = say_origin(s, line, size, at);
+    at = say(line, size, at, "\n");
     fwrite(line, 1, at, stderr);
     fflush(stderr);
     free(line);
@@ -446,7 +456,6 @@ static int run_inits_k (lua_State *L, int status, lua_KContext ctx) {
 
 static int start (lua_State *L) {
   State *s = here(L).s;
-  heritage_apply(L, s);
   return run_inits_k(L, LUA_OK, (lua_KContext)load_acq(&s->hs->inits));
 }
 

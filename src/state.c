@@ -5,75 +5,76 @@
 #include <string.h>
 #include "lualib.h"
 #include "debug.h"
+#include "image.h"
 #include "marshal.h"
 #include "run.h"
-#include "state.h"
+#include "stdlibs.h"
 
 const char state_key = 0;
 _Atomic(uint64_t) memory_limit;
-void (*state_libs) (lua_State *L, State *s);
 
 /* ---------------------------------------------------------------- heritage */
 
 /*
-** Registry[&heritage_key] = { path, cpath, preload values ..., searchers ... }: what the cached
-** heritage was made from, kept alive so that no address is used anew.
+** Registry[&heritage_key] = what the cached heritage was made from, in a list: path, cpath, arg,
+** preload values ..., searchers ...; kept alive so that no address is used anew.
 */
 static const char heritage_key = 0;
 
 void heritage_unref (Heritage *h) {
   if (h == NULL || sub_acqrel(&h->refs, 1) != 1) return;
-  if (h->extra != NULL) msg_free(h->extra);
+  if (h->package != NULL) msg_free(h->package);
+  if (h->arg != NULL) msg_free(h->arg);
   free(h->path);
   free(h->cpath);
   free(h);
 }
 
-#define STOCK_SEARCHERS 4
-
-/* Push { path, cpath, arg, k, v, k, v ..., searcher ... } of this state, as it is now. */
-static void push_snapshot (lua_State *L) {
-  int t, n = 3, pkg;
-  lua_newtable(L);
-  t = lua_gettop(L);
-  lua_getglobal(L, "arg");
-  lua_rawseti(L, t, 3);
-  if (lua_getglobal(L, "package") != LUA_TTABLE) return;
-  pkg = lua_gettop(L);
-  lua_getfield(L, pkg, "path");
-  lua_rawseti(L, t, 1);
-  lua_getfield(L, pkg, "cpath");
-  lua_rawseti(L, t, 2);
-  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE) == LUA_TTABLE) {
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-      lua_pushvalue(L, -2);
-      lua_rawseti(L, t, ++n);
-      lua_rawseti(L, t, ++n);
-    }
-  }
-  if (lua_getfield(L, pkg, "searchers") == LUA_TTABLE) {
-    int i, k = (int)lua_rawlen(L, -1);
-    for (i = 1; i <= k; i++) {
-      lua_rawgeti(L, -1, i);
-      lua_rawseti(L, t, ++n);
-    }
-  }
-  lua_settop(L, t);
-}
-
-static bool same_snapshot (lua_State *L, int a, int b) {
-  lua_Integer i, n = (lua_Integer)lua_rawlen(L, a);
-  if (n != (lua_Integer)lua_rawlen(L, b)) return false;
-  for (i = 1; i <= n; i++) {
-    bool same;
-    lua_rawgeti(L, a, i);
-    lua_rawgeti(L, b, i);
+/* The value on top (popped) is number 'i' of the list at 't': put it there, or compare it. */
+static bool item (lua_State *L, int t, int i, bool store) {
+  bool same = true;
+  if (store) lua_rawseti(L, t, i);
+  else {
+    lua_rawgeti(L, t, i);
     same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
-    if (!same) return false;
   }
-  return true;
+  return same;
+}
+
+/* All items.  false: something is not as in the list. */
+static bool walk_heritage (lua_State *L, int t, bool store) {
+  int top = lua_gettop(L), n = 3, pkg;
+  bool same = lua_istable(L, t);
+  if (!same) return false;
+  lua_getglobal(L, "arg");
+  same = item(L, t, 3, store);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE) {
+    pkg = lua_gettop(L);
+    lua_getfield(L, pkg, "path");
+    same = item(L, t, 1, store) && same;
+    lua_getfield(L, pkg, "cpath");
+    same = item(L, t, 2, store) && same;
+    if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE) == LUA_TTABLE) {
+      lua_pushnil(L);
+      while (lua_next(L, pkg + 1)) {
+        same = item(L, t, ++n, store) && same;
+        lua_pushvalue(L, -1);
+        same = item(L, t, ++n, store) && same;
+      }
+    }
+    lua_settop(L, pkg);
+    if (same && lua_getfield(L, pkg, "searchers") == LUA_TTABLE) {
+      int i, k = (int)lua_rawlen(L, -1);
+      for (i = 1; i <= k; i++) {
+        lua_rawgeti(L, pkg + 1, i);
+        same = item(L, t, ++n, store) && same;
+      }
+    }
+  }
+  lua_settop(L, top);
+  return same;
 }
 
 static char *copy_string (lua_State *L, int t, int i, size_t *len) {
@@ -86,16 +87,12 @@ static char *copy_string (lua_State *L, int t, int i, size_t *len) {
   return c;
 }
 
-/* { preload = {...}, searchers = { [i] = f } , arg = {...} } with what is not stock; or nil. */
-static void push_extra (lua_State *L) {
+/* { preload = {...}, searchers = { [i] = f } } with what is not stock; or nil. */
+static void push_package (lua_State *L) {
   int e, i, n;
   bool any = false;
   lua_newtable(L);
   e = lua_gettop(L);
-  if (lua_getglobal(L, "arg") == LUA_TTABLE) {
-    lua_setfield(L, e, "arg");
-    any = true;
-  }
   if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE) == LUA_TTABLE) {
     lua_pushnil(L);
     if (lua_next(L, -2)) {
@@ -105,7 +102,8 @@ static void push_extra (lua_State *L) {
       any = true;
     }
   }
-  if (lua_getglobal(L, "package") == LUA_TTABLE &&
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, LUA_LOADLIBNAME) == LUA_TTABLE &&
       lua_getfield(L, -1, "searchers") == LUA_TTABLE) {
     int s = lua_gettop(L);
     lua_newtable(L);
@@ -128,39 +126,55 @@ static void push_extra (lua_State *L) {
   }
 }
 
+static Msg *message_of_top (lua_State *L, State *s) {          /* popped; NULL: nil */
+  Msg *m = lua_isnil(L, -1) ? NULL : msg_from_lua(L, s, lua_gettop(L), 1);
+  lua_pop(L, 1);
+  return m;
+}
+
 Heritage *heritage_of (lua_State *L, State *s) {
   int top = lua_gettop(L);
   Heritage *h = s->heritage;
+  if (h != NULL && s->lazy_libs && !lazy_is_done(s, LAZY_LOADED, LUA_LOADLIBNAME) &&
+      !lazy_is_done(s, LAZY_G, "arg"))
+    return h;                          /* it cannot have changed: as it was inherited */
   luaL_checkstack(L, 12, NULL);
-  push_snapshot(L);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &heritage_key);
-  if (h == NULL || !lua_istable(L, -1) || !same_snapshot(L, top + 1, top + 2)) {
-    Msg *extra = NULL;
-    push_extra(L);
-    if (!lua_isnil(L, -1)) extra = msg_from_lua(L, s, lua_gettop(L), 1);
+  if (h == NULL || !walk_heritage(L, top + 1, false)) {
     h = calloc(1, sizeof *h);
-    if (h == NULL) {
-      if (extra != NULL) msg_free(extra);
-      luaL_error(L, "not enough memory");
-    }
+    if (h == NULL) luaL_error(L, "not enough memory");
     store_rlx(&h->refs, 1);
-    h->extra = extra;
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &heritage_key);
+    heritage_unref(s->heritage);
+    s->heritage = h;                   /* owned by s: what follows may raise */
+    lua_newtable(L);
+    lua_replace(L, top + 1);
+    walk_heritage(L, top + 1, true);
+    push_package(L);
+    h->package = message_of_top(L, s);
+    lua_rawgeti(L, top + 1, 3);
+    h->arg = message_of_top(L, s);
     h->path = copy_string(L, top + 1, 1, &h->lpath);
     h->cpath = copy_string(L, top + 1, 2, &h->lcpath);
-    heritage_unref(s->heritage);
-    s->heritage = h;                   /* owned by s now: what follows may raise */
     lua_pushvalue(L, top + 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &heritage_key);
   }
   lua_settop(L, top);
-  add_rlx(&h->refs, 1);
   return h;
 }
 
-void heritage_apply (lua_State *L, State *s) {
+void heritage_arg (lua_State *L, State *s) {
+  if (s->heritage != NULL && s->heritage->arg != NULL)
+    msg_to_lua_shared(L, s, s->heritage->arg);
+  else lua_pushnil(L);
+}
+
+void heritage_package (lua_State *L, State *s) {
   Heritage *h = s->heritage;
   int top = lua_gettop(L), pkg;
   if (h == NULL) return;
+  luaL_checkstack(L, 12, NULL);
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, -1, LUA_LOADLIBNAME);
   pkg = lua_gettop(L);
@@ -172,11 +186,10 @@ void heritage_apply (lua_State *L, State *s) {
     lua_pushlstring(L, h->cpath, h->lcpath);
     lua_setfield(L, pkg, "cpath");
   }
-  if (h->extra != NULL) {
+  if (h->package != NULL) {
     int i, n, ex, sn;
-    msg_to_lua_shared(L, s, h->extra);
+    msg_to_lua_shared(L, s, h->package);
     ex = lua_gettop(L);
-    if (lua_getfield(L, ex, "arg") == LUA_TTABLE) lua_setglobal(L, "arg");
     if (lua_getfield(L, ex, "preload") == LUA_TTABLE) {
       lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
       lua_pushnil(L);
@@ -212,19 +225,40 @@ void heritage_apply (lua_State *L, State *s) {
   lua_settop(L, top);
 }
 
+/* ---------------------------------------------------------------- origins */
+
+void origin_unref (Origin *o) {
+  if (o != NULL && sub_acqrel(&o->refs, 1) == 1) free(o);
+}
+
+Origin *origin_here (lua_State *L, State *s) {
+  lua_Debug ar;
+  Origin *o = s->latest;
+  int level;
+  ar.currentline = -1;
+  for (level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline > 0) break;
+  }
+  if (ar.currentline <= 0) ar.short_src[0] = '\0';
+  if (o == NULL || o->line != ar.currentline || strcmp(o->src, ar.short_src) != 0) {
+    o = malloc(sizeof *o);
+    if (o == NULL) return NULL;
+    store_rlx(&o->refs, 1);
+    o->line = ar.currentline;
+    memcpy(o->src, ar.short_src, sizeof o->src);
+    origin_unref(s->latest);
+    s->latest = o;
+  }
+  add_rlx(&o->refs, 1);
+  return o;
+}
+
 /* ---------------------------------------------------------------- all states */
 
 void state_register (lua_State *L, State *s) {
-  luaL_checkstack(L, 8, NULL);
   lua_pushlightuserdata(L, s);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
-  lua_newtable(L);                     /* handles by address */
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  s->cache = luaL_ref(L, LUA_REGISTRYINDEX);
-  handle_register(L);
 }
 
 Here here_slow (lua_State *L) {
@@ -261,8 +295,11 @@ State *state_new (HostState *hs) {
   return s;
 }
 
-static void *allocate (void *ud, void *p, size_t osize, size_t nsize) {
-  return arena_realloc(ud, p, osize, nsize);
+/* Lua tells the kind of a new object in 'osize'. */
+void *state_allocate (void *ud, void *p, size_t osize, size_t nsize) {
+  State *s = ud;
+  if (p == NULL && osize == LUA_TUSERDATA) s->nuserdata++;
+  return arena_realloc(s->arena, p, osize, nsize);
 }
 
 static int panic (lua_State *L) {
@@ -298,37 +335,60 @@ static void warn_on (void *ud, const char *msg, int tocont) {
 
 static void warn_off (void *ud, const char *msg, int tocont) { control(ud, msg, tocont); }
 
+void state_prepare (lua_State *L) {
+  lua_atpanic(L, panic);
+  lua_setwarnf(L, warn_off, L);
+}
+
 static int open_plain (lua_State *L) {
   State *s = lua_touserdata(L, 1);
-  luaL_openlibs(L);
   state_register(L, s);
-  state_libs(L, s);
+  stdlibs_open(L, s);
   return 0;
 }
 
-bool state_open (State *s) {
+static lua_State *open_without_image (State *s) {
   lua_State *L;
-  s->arena = arena_new(8192);
-  if (s->arena == NULL) return false;
-  L = lua_newstate(allocate, s->arena);
-  if (L == NULL) goto fail;
-  lua_atpanic(L, panic);
-  lua_setwarnf(L, warn_off, L);
+  s->arena = arena_new(8192, false);
+  if (s->arena == NULL) return NULL;
+  L = lua_newstate(state_allocate, s);
+  if (L == NULL) return NULL;
+  state_prepare(L);
   s->registry = lua_topointer(L, LUA_REGISTRYINDEX);
+  s->must_close = true;
+  s->L = L;
   lua_pushcfunction(L, open_plain);
   lua_pushlightuserdata(L, s);
-  if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
-    lua_close(L);
-    goto fail;
+  if (lua_pcall(L, 1, 0, 0) == LUA_OK) return L;
+  lua_close(L);
+  return NULL;
+}
+
+bool state_open (State *s) {
+  lua_State *L = NULL;
+  if (image_there()) L = image_open(s);
+  else {
+    L = open_without_image(s);
+    s->L = NULL;
   }
+  if (L == NULL) {
+    if (s->arena != NULL) arena_free(s->arena);
+    s->arena = NULL;
+    return false;
+  }
+  s->registry = lua_topointer(L, LUA_REGISTRYINDEX);
   s->L = s->cur = L;
   s->chain = true;
   arena_limit(s->arena, load_rlx(&memory_limit));
   return true;
-fail:
-  arena_free(s->arena);
-  s->arena = NULL;
-  return false;
+}
+
+/*
+** A goroutine that came to its end, in whose state nothing has a finaliser but handles, needs no
+** lua_close: its memory is given back as it is.
+*/
+static bool can_be_dropped (const State *s) {
+  return s->ended && !s->must_close && s->nuserdata == s->nhandles;
 }
 
 void state_close (State *s) {
@@ -336,13 +396,16 @@ void state_close (State *s) {
   lua_State *L = s->L;
   if (L == NULL) return;
   m->curl = NULL;                      /* no preemption from here on */
-  if (s->cur != NULL && s->cur != L) lua_sethook(s->cur, NULL, 0, 0);
-  lua_sethook(L, NULL, 0, 0);
-  s->cur = NULL;                       /* whatever blocks now blocks the thread */
-  s->chain = false;
-  s->ended = true;
-  arena_limit(s->arena, 0);            /* what ends must be able to */
-  lua_close(L);
+  if (can_be_dropped(s)) handle_release_all(s);
+  else {
+    if (s->cur != NULL && s->cur != L) lua_sethook(s->cur, NULL, 0, 0);
+    lua_sethook(L, NULL, 0, 0);
+    s->cur = NULL;                     /* whatever blocks now blocks the thread */
+    s->chain = false;
+    s->ended = true;
+    arena_limit(s->arena, 0);          /* what ends must be able to */
+    lua_close(L);
+  }
   s->L = NULL;
   arena_free(s->arena);
   s->arena = NULL;
@@ -361,7 +424,9 @@ void state_free (State *s) {
   drop_limbo(s);
   if (s->start != NULL) msg_free(s->start);
   heritage_unref(s->heritage);
-  free(s->created);
+  origin_unref(s->origin);
+  origin_unref(s->latest);
+  free(s->modref.bloom);
   free(s->traceback);
   {
     char *name;
@@ -420,6 +485,8 @@ void hoststate_close (HostState *hs) {
   }
   drop_limbo(s);
   heritage_unref(s->heritage);
+  origin_unref(s->latest);
+  free(s->modref.bloom);
   free(s->name);
   free(hs->deadlock);
   free(hs);

@@ -22,8 +22,20 @@ typedef struct Heritage {
   _Atomic(uint32_t) refs;
   char *path, *cpath;                  /* package.path, package.cpath */
   size_t lpath, lcpath;
-  Msg *extra;                          /* preload, searchers, arg as one table; NULL: none */
+  Msg *package;                        /* { preload, searchers }; NULL: the stock ones */
+  Msg *arg;                            /* NULL: none */
 } Heritage;
+
+/* Where a goroutine was started; shared by all that were started there. */
+typedef struct Origin {
+  _Atomic(uint32_t) refs;
+  int line;
+  char src[LUA_IDSIZE];                /* "" if unknown */
+} Origin;
+
+/* Lazy tables (lazy.c). */
+enum { LAZY_G, LAZY_LOADED, LAZY_GORO, NLAZY };
+#define LAZY_WORDS 2                   /* of 64 entries */
 
 /* What waits for a goroutine's end: a task, a WaitGroup's go, an errgroup's ... */
 typedef struct Ending {
@@ -51,10 +63,17 @@ typedef struct State {
   Ending *ending;                      /* [O] or NULL: an error is a panic */
   uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
   char *name;                          /* [L:host] goro.name */
-  char *created;                       /* [I] "main at script.lua:12" */
+  Origin *origin;                      /* [I] where it was started; hosts' and starters': the
+                                          latest one of theirs is in 'latest' */
+  uint64_t creator;                    /* [I] who started it: a goroutine's id */
+  Origin *latest;                      /* [O] */
   char *traceback;                     /* [O] of the error being handled */
   ModRef modref;                       /* [O] */
-  int cache;                           /* [I] registry index: handles by address, weak */
+  struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
+  uint32_t nuserdata, nhandles;        /* [O] full userdata made in it, and ours among them */
+  bool lazy_libs;                      /* [I] its libraries are lazy */
+  bool must_close;                     /* [O] something in it has a finaliser */
+  uint64_t lazy[NLAZY][LAZY_WORDS];    /* [O] names that were put into lazy tables */
   struct HostState *hs;                /* [I] of the host it belongs to */
 } State;
 
@@ -110,16 +129,22 @@ void state_free (State *s);            /* closed; with its G */
 HostState *hoststate_open (lua_State *L);        /* NULL: no memory */
 void hoststate_close (HostState *hs);  /* ends its goroutines; the State stays until freed */
 
-/* Fills what both kinds need in their registry: called protected. */
+/* Let a state know its State: registry[&state_key].  May raise. */
 void state_register (lua_State *L, State *s);
 
-Heritage *heritage_of (lua_State *L, State *s);  /* a new reference; may raise */
+/* For images: the allocator of goroutines' states (ud: the State), and what each needs. */
+void *state_allocate (void *ud, void *p, size_t osize, size_t nsize);
+void state_prepare (lua_State *L);
+
+Heritage *heritage_of (lua_State *L, State *s);  /* s->heritage, up to date; may raise */
 void heritage_unref (Heritage *h);
-void heritage_apply (lua_State *L, State *s);    /* in a new goroutine; may raise */
+void heritage_package (lua_State *L, State *s);  /* in a goroutine: to 'package'; may raise */
+void heritage_arg (lua_State *L, State *s);      /* push its 'arg', or nil; may raise */
+
+/* Where the running function of 'L' starts a goroutine; a new reference, NULL: no memory. */
+Origin *origin_here (lua_State *L, State *s);
+void origin_unref (Origin *o);
 
 extern _Atomic(uint64_t) memory_limit; /* bytes for each state opened after; 0: none */
-
-/* Set by layer 6: adds goro's own functions to a new state's libraries. */
-extern void (*state_libs) (lua_State *L, State *s);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "marshal.h"
+#include "stdlibs.h"
 
 typedef struct DFrame {
   int idx;                             /* stack: the table or function */
@@ -111,6 +112,7 @@ static DFrame *open_frame (Dec *d) {
   if (d->nframes > DEPTH) broken(d);
   f = &d->frames[d->nframes++];
   memset(f, 0, sizeof *f);
+  luaL_checkstack(d->L, LUA_MINSTACK, "message");
   f->idx = lua_gettop(d->L);
   return f;
 }
@@ -184,7 +186,7 @@ static bool get_value (Dec *d) {
     case T_CFN: {
       lua_CFunction f;
       get_word(d, &f);
-      lua_pushcfunction(L, f);
+      lua_pushcfunction(L, stdlibs_map(f, d->s));
       return true;
     }
     case T_OBJ: {
@@ -381,7 +383,7 @@ static void fill_later (Dec *d) {
 static int decode (lua_State *L) {     /* Dec * -> values */
   Dec *d = lua_touserdata(L, 1);
   int i, n;
-  luaL_checkstack(L, 3 * DEPTH + 60, "message");
+  luaL_checkstack(L, LUA_MINSTACK, "message");
   d->nshared = get_u32(d);
   n = (int)get_u32(d);
   if (n < 0 || (size_t)n > (size_t)(d->end - d->p)) broken(d);
@@ -396,7 +398,7 @@ static int decode (lua_State *L) {     /* Dec * -> values */
     d->objs = 0;
     d->later = 0;
   }
-  luaL_checkstack(L, n + 3 * DEPTH + 60, "message");
+  luaL_checkstack(L, n + LUA_MINSTACK, "message");
   for (i = 0; i < n; i++)
     if (!get_value(d)) run_frames(d);
   fill_later(d);
@@ -465,7 +467,7 @@ void value_to_lua (lua_State *L, State *s, Value *v) {
     case V_INT: lua_pushinteger(L, v->u.i); break;
     case V_FLT: lua_pushnumber(L, v->u.n); break;
     case V_LUD: lua_pushlightuserdata(L, v->u.p); break;
-    case V_CFN: lua_pushcfunction(L, (lua_CFunction)v->u.f); break;
+    case V_CFN: lua_pushcfunction(L, stdlibs_map((lua_CFunction)v->u.f, s)); break;
     case V_OBJ: {
       int status;
       lua_pushcfunction(L, push_object);

@@ -8,7 +8,7 @@ table='
 2 g runq timers netpoll netpoll_* msg result
 3 sched proc park waitq handoff sysmon host
 4 chan select waitgroup sync smap sleep fdwait
-5 argerr handle state image run costate marshal unmarshal proto modref
+5 argerr handle lazy stdlibs state image run costate marshal unmarshal proto modref
 6 lua_*
 '
 cd "$(dirname "$0")/.." || exit 2

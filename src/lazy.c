@@ -1,0 +1,286 @@
+/*
+** lazy.c - tables that are filled when somebody looks.  Layer 5.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include "lauxlib.h"
+#include "lazy.h"
+#include "stdlibs.h"
+
+#define SLOTS (128 * LAZY_WORDS)
+#define MAX_NAME 32
+
+typedef struct Spec {
+  LazyEntry e[LAZY_MAX];
+  int n;
+  uint8_t slot[SLOTS];                 /* by hash: entry + 1, 0 free */
+} Spec;
+
+static Spec specs[NLAZY];
+static const char lazy_key = 0;        /* metatable[&lazy_key] = which */
+
+static uint32_t hash (const char *s, size_t len) {
+  uint32_t h = 2166136261u;
+  size_t i;
+  for (i = 0; i < len; i++) h = (h ^ (unsigned char)s[i]) * 16777619u;
+  return (h ^ h >> 15) & (SLOTS - 1);
+}
+
+static int find (int which, const char *name, size_t len) {  /* entry, or -1 */
+  Spec *p = &specs[which];
+  uint32_t h;
+  if (len > MAX_NAME) return -1;
+  for (h = hash(name, len); p->slot[h] != 0; h = (h + 1) & (SLOTS - 1)) {
+    const char *n = p->e[p->slot[h] - 1].name;
+    if (strncmp(n, name, len) == 0 && n[len] == '\0') return p->slot[h] - 1;
+  }
+  return -1;
+}
+
+static int find_key (lua_State *L, int which, int idx) {
+  size_t len;
+  const char *name;
+  if (lua_type(L, idx) != LUA_TSTRING) return -1;
+  name = lua_tolstring(L, idx, &len);
+  return find(which, name, len);
+}
+
+bool lazy_define (int which, const LazyEntry *entries, int n) {
+  Spec *p = &specs[which];
+  int i;
+  for (i = 0; i < n; i++) {
+    uint32_t h = hash(entries[i].name, strlen(entries[i].name));
+    if (p->n == LAZY_MAX) return false;
+    p->e[p->n++] = entries[i];
+    while (p->slot[h] != 0) h = (h + 1) & (SLOTS - 1);
+    p->slot[h] = (uint8_t)p->n;
+  }
+  return true;
+}
+
+#define bit_word(s, which, i) ((s)->lazy[which][(i) / 64])
+#define bit_mask(i) (UINT64_C(1) << ((i) % 64))
+#define is_done(s, which, i) ((bit_word(s, which, i) & bit_mask(i)) != 0)
+#define set_done(s, which, i) (bit_word(s, which, i) |= bit_mask(i))
+
+bool lazy_is_done (const State *s, int which, const char *name) {
+  int i = find(which, name, strlen(name));
+  return i >= 0 && is_done(s, which, i);
+}
+
+/* Entry 'i' into the table at 't', if it was never there; pushed. */
+static void put (lua_State *L, int t, int which, int i) {
+  State *s = here(L).s;
+  LazyEntry *e = &specs[which].e[i];
+  if (is_done(s, which, i)) {
+    lua_pushstring(L, e->name);
+    lua_rawget(L, t);
+    return;
+  }
+  luaL_checkstack(L, 10, NULL);
+  if (e->f != NULL) lua_pushcfunction(L, e->f);
+  else e->make(L, s, e->name);
+  set_done(s, which, i);
+  lua_pushstring(L, e->name);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, t);
+}
+
+static int get_field (lua_State *L, int which) {
+  int i = find_key(L, which, 2);
+  if (i < 0 || is_done(here(L).s, which, i)) {
+    if (i < 0 && which == LAZY_GORO) return stdlibs.goro_index(L);
+    return 0;
+  }
+  put(L, 1, which, i);
+  return 1;
+}
+
+static int set_field (lua_State *L, int which) {
+  int i = find_key(L, which, 2);
+  lua_rawset(L, 1);
+  if (i >= 0) set_done(here(L).s, which, i);
+  return 0;
+}
+
+static int index_g (lua_State *L) { return get_field(L, LAZY_G); }
+static int index_loaded (lua_State *L) { return get_field(L, LAZY_LOADED); }
+static int index_goro (lua_State *L) { return get_field(L, LAZY_GORO); }
+static int newindex_g (lua_State *L) { return set_field(L, LAZY_G); }
+static int newindex_loaded (lua_State *L) { return set_field(L, LAZY_LOADED); }
+static int newindex_goro (lua_State *L) { return set_field(L, LAZY_GORO); }
+
+void lazy_attach (lua_State *L, int which) {
+  static const lua_CFunction gets[] = { index_g, index_loaded, index_goro };
+  static const lua_CFunction sets[] = { newindex_g, newindex_loaded, newindex_goro };
+  lua_createtable(L, 0, 3);
+  lua_pushcfunction(L, gets[which]);
+  lua_setfield(L, -2, "__index");
+  lua_pushcfunction(L, sets[which]);
+  lua_setfield(L, -2, "__newindex");
+  lua_pushinteger(L, which);
+  lua_rawsetp(L, -2, &lazy_key);
+  lua_setmetatable(L, -2);
+}
+
+/* Which lazy table is at 'idx'?  -1: none. */
+static int which_lazy (lua_State *L, int idx) {
+  int which = -1;
+  if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx)) return -1;
+  if (lua_rawgetp(L, -1, &lazy_key) == LUA_TNUMBER) which = (int)lua_tointeger(L, -1);
+  lua_pop(L, 2);
+  return which;
+}
+
+void lazy_fill (lua_State *L, int idx) {
+  int which = which_lazy(L, idx), i;
+  if (which < 0) return;
+  idx = lua_absindex(L, idx);
+  for (i = 0; i < specs[which].n; i++) {
+    put(L, idx, which, i);
+    lua_pop(L, 1);
+  }
+  if (which == LAZY_GORO) {            /* its parts are still loaded at first use */
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, stdlibs.goro_index);
+    lua_setfield(L, -2, "__index");
+  }
+  else lua_pushnil(L);
+  lua_setmetatable(L, idx);
+}
+
+void lazy_get (lua_State *L, int idx, const char *name) {
+  int which = which_lazy(L, idx);
+  idx = lua_absindex(L, idx);
+  lua_pushstring(L, name);
+  if (lua_rawget(L, idx) == LUA_TNIL && which >= 0) {
+    int i = find(which, name, strlen(name));
+    if (i >= 0) {
+      lua_pop(L, 1);
+      put(L, idx, which, i);
+    }
+  }
+}
+
+/* ---------------------------------------------------------------- what could see it */
+
+static int l_next (lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  lazy_fill(L, 1);
+  if (lua_next(L, 1)) return 2;
+  lua_pushnil(L);
+  return 1;
+}
+
+static int pairs_k (lua_State *L, int status, lua_KContext ctx) {
+  (void)L; (void)status; (void)ctx;
+  return 3;
+}
+
+static int l_pairs (lua_State *L) {
+  luaL_checkany(L, 1);
+  if (luaL_getmetafield(L, 1, "__pairs") == LUA_TNIL) {
+    lua_pushcfunction(L, l_next);
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+  }
+  else {
+    lua_pushvalue(L, 1);
+    lua_callk(L, 1, 3, 0, pairs_k);
+  }
+  return 3;
+}
+
+static int l_rawget (lua_State *L) {
+  int which;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkany(L, 2);
+  lua_settop(L, 2);
+  if ((which = which_lazy(L, 1)) >= 0) {
+    int i = find_key(L, which, 2);
+    if (i >= 0) {
+      put(L, 1, which, i);
+      return 1;
+    }
+  }
+  lua_rawget(L, 1);
+  return 1;
+}
+
+static int l_rawset (lua_State *L) {
+  int which;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checkany(L, 2);
+  luaL_checkany(L, 3);
+  lua_settop(L, 3);
+  if ((which = which_lazy(L, 1)) >= 0) set_field(L, which);
+  else lua_rawset(L, 1);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* The metatable of strings comes with their library. */
+static void see_metatable (lua_State *L, int idx) {
+  if (lua_type(L, idx) == LUA_TSTRING) stdlibs_string(L);
+}
+
+static int l_getmetatable (lua_State *L) {
+  luaL_checkany(L, 1);
+  see_metatable(L, 1);
+  if (which_lazy(L, 1) >= 0 || !lua_getmetatable(L, 1)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  luaL_getmetafield(L, 1, "__metatable");
+  return 1;
+}
+
+/* The metatable on top is about to be set: does it make its objects finalised? */
+static void note_gc (lua_State *L) {
+  if (lua_type(L, -1) != LUA_TTABLE) return;
+  lua_pushliteral(L, "__gc");
+  if (lua_rawget(L, -2) != LUA_TNIL) here(L).s->must_close = true;
+  lua_pop(L, 1);
+}
+
+static int l_setmetatable (lua_State *L) {
+  int t = lua_type(L, 2);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_argexpected(L, t == LUA_TNIL || t == LUA_TTABLE, 2, "nil or table");
+  lazy_fill(L, 1);
+  if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+    return luaL_error(L, "cannot change a protected metatable");
+  lua_settop(L, 2);
+  note_gc(L);
+  lua_setmetatable(L, 1);
+  return 1;
+}
+
+static int debug_getmetatable (lua_State *L) {
+  luaL_checkany(L, 1);
+  see_metatable(L, 1);
+  if (which_lazy(L, 1) >= 0 || !lua_getmetatable(L, 1)) lua_pushnil(L);
+  return 1;
+}
+
+static int debug_setmetatable (lua_State *L) {
+  int t = lua_type(L, 2);
+  luaL_argexpected(L, t == LUA_TNIL || t == LUA_TTABLE, 2, "nil or table");
+  see_metatable(L, 1);
+  lazy_fill(L, 1);
+  lua_settop(L, 2);
+  note_gc(L);
+  lua_setmetatable(L, 1);
+  return 1;
+}
+
+const luaL_Reg lazy_base_functions[] = {
+  { "next", l_next }, { "pairs", l_pairs }, { "rawget", l_rawget }, { "rawset", l_rawset },
+  { "getmetatable", l_getmetatable }, { "setmetatable", l_setmetatable }, { NULL, NULL }
+};
+
+const luaL_Reg lazy_debug_functions[] = {
+  { "getmetatable", debug_getmetatable }, { "setmetatable", debug_setmetatable },
+  { NULL, NULL }
+};

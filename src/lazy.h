@@ -1,0 +1,39 @@
+/*
+** lazy.h - tables that are filled when somebody looks.  Layer 5.
+**
+** A goroutine's state starts with an empty _G: a global function is put there when it is first
+** asked for, a library is opened when its name is.  So are package.loaded and the goro module.
+** A metatable does it, which nobody sees: the functions that could (next, pairs, rawget,
+** rawset, getmetatable, setmetatable, debug's) are replaced in goroutines by those of this
+** file, which fill such a table before they look into it.
+**
+** Each name is put there once: a script that sets print to nil finds nil.
+*/
+#ifndef GORO_LAZY_H
+#define GORO_LAZY_H
+
+#include "state.h"
+
+#define LAZY_MAX (64 * LAZY_WORDS - 1) /* entries a table may have */
+
+typedef struct LazyEntry {
+  const char *name;
+  lua_CFunction f;                     /* the value; or NULL: */
+  void (*make) (lua_State *L, State *s, const char *name);     /* pushes it; may raise */
+} LazyEntry;
+
+/* Before the first state: what the table 'which' (LAZY_) holds.  false: too many. */
+bool lazy_define (int which, const LazyEntry *entries, int n);
+/* The table on top is the lazy one of its kind in this state; 's' knows it by its bits. */
+void lazy_attach (lua_State *L, int which);
+/* The field 'name' of the table at 'idx', which may be lazy: pushed, raw otherwise. */
+void lazy_get (lua_State *L, int idx, const char *name);
+/* Was 'name' put there already, or set by the script? */
+bool lazy_is_done (const State *s, int which, const char *name);
+/* If the table at 'idx' is lazy, fill it and make it a plain one. */
+void lazy_fill (lua_State *L, int idx);
+
+extern const luaL_Reg lazy_base_functions[];   /* next ... setmetatable */
+extern const luaL_Reg lazy_debug_functions[];  /* getmetatable, setmetatable */
+
+#endif

@@ -1,0 +1,303 @@
+/*
+** stdlibs.c - the standard libraries in goroutines' states.  Layer 5.
+**
+** Two ways: all at once (stdlibs_open), or each when its name is first met (stdlibs_open_lazy,
+** for state images).  The functions of the base library are taken from a state of our own that
+** is opened once, so that whatever this Lua's base library holds is there.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include "lauxlib.h"
+#include "lualib.h"
+#include "costate.h"
+#include "stdlibs.h"
+
+StdLibs stdlibs;
+
+static const luaL_Reg libs[] = {
+  { LUA_LOADLIBNAME, luaopen_package }, { LUA_COLIBNAME, luaopen_coroutine },
+  { LUA_TABLIBNAME, luaopen_table }, { LUA_IOLIBNAME, luaopen_io }, { LUA_OSLIBNAME, luaopen_os },
+  { LUA_STRLIBNAME, luaopen_string }, { LUA_MATHLIBNAME, luaopen_math },
+  { LUA_UTF8LIBNAME, luaopen_utf8 }, { LUA_DBLIBNAME, luaopen_debug }, { NULL, NULL }
+};
+
+#define MAX_REPLACED 64
+
+static StdFunction replaced[MAX_REPLACED];
+static lua_CFunction stock[MAX_REPLACED];
+static int nreplaced;
+static bool can_be_lazy;
+
+/* ---------------------------------------------------------------- replaced functions */
+
+static bool replace (const char *lib, const luaL_Reg *r) {
+  for (; r->name != NULL; r++) {
+    StdFunction *f = &replaced[nreplaced];
+    if (nreplaced == MAX_REPLACED) return false;
+    f->lib = lib;
+    f->name = r->name;
+    f->f = r->func;
+    f->hosts = false;
+    nreplaced++;
+  }
+  return true;
+}
+
+lua_CFunction stdlibs_map (lua_CFunction f, const State *to) {
+  int i;
+  for (i = 0; i < nreplaced; i++) {
+    bool ours = !to->is_host || replaced[i].hosts;
+    if (f == (ours ? stock[i] : replaced[i].f) && f != NULL)
+      return ours ? replaced[i].f : stock[i];
+  }
+  return f;
+}
+
+/* Replace what is to be replaced in the library on top. */
+static void put_replaced (lua_State *L, State *s, const char *lib) {
+  int i;
+  for (i = 0; i < nreplaced; i++)
+    if (strcmp(replaced[i].lib, lib) == 0 && (!s->is_host || replaced[i].hosts)) {
+      lua_pushcfunction(L, replaced[i].f);
+      lua_setfield(L, -2, replaced[i].name);
+    }
+  stdlibs.opened(L, s, lib);
+}
+
+/* ---------------------------------------------------------------- at once */
+
+static void put_all (lua_State *L, State *s) {
+  int i;
+  luaL_checkstack(L, 8, NULL);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushglobaltable(L);
+  put_replaced(L, s, LUA_GNAME);
+  lua_pop(L, 1);
+  for (i = 0; libs[i].name != NULL; i++) {
+    if (lua_getfield(L, -1, libs[i].name) == LUA_TTABLE) put_replaced(L, s, libs[i].name);
+    lua_pop(L, 1);
+  }
+}
+
+void stdlibs_open_host (lua_State *L, State *s) {
+  put_all(L, s);
+  lua_pop(L, 1);
+}
+
+void stdlibs_open (lua_State *L, State *s) {
+  luaL_openlibs(L);
+  put_all(L, s);
+  stdlibs.push_goro(L);
+  lua_setfield(L, -2, "goro");
+  lua_pop(L, 1);
+  if (s->heritage != NULL) {
+    heritage_package(L, s);
+    heritage_arg(L, s);
+    if (lua_istable(L, -1)) lua_setglobal(L, "arg");
+    else lua_pop(L, 1);
+  }
+}
+
+/* ---------------------------------------------------------------- one by one */
+
+void stdlibs_loaded (lua_State *L) {
+  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_newtable(L);
+  lazy_attach(L, LAZY_LOADED);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+}
+
+static void seed_random (lua_State *L) {             /* math on top */
+  uint64_t r[2] = { os_random(), os_random() };
+  lua_getfield(L, -1, "randomseed");
+  lua_pushinteger(L, (lua_Integer)r[0]);
+  lua_pushinteger(L, (lua_Integer)r[1]);
+  lua_call(L, 2, 0);
+}
+
+/* Push the library 'name', opened if it was not. */
+static void make_lib (lua_State *L, State *s, const char *name) {
+  int i, require = 0;
+  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  stdlibs_loaded(L);
+  lua_pushstring(L, name);
+  if (lua_rawget(L, -2) == LUA_TTABLE) {
+    lua_remove(L, -2);
+    return;
+  }
+  lua_pop(L, 1);
+  for (i = 0; strcmp(libs[i].name, name) != 0; i++) continue;
+  if (strcmp(name, LUA_LOADLIBNAME) == 0 && lazy_is_done(s, LAZY_G, "require")) {
+    lua_pushglobaltable(L);            /* luaopen_package sets it: keep the script's */
+    lua_pushliteral(L, "require");
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    require = lua_gettop(L);
+  }
+  lua_pushcfunction(L, libs[i].func);
+  lua_pushstring(L, name);
+  lua_call(L, 1, 1);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, require ? require - 1 : -3, name);           /* package.loaded */
+  put_replaced(L, s, name);
+  if (strcmp(name, LUA_MATHLIBNAME) == 0) seed_random(L);
+  if (strcmp(name, LUA_LOADLIBNAME) == 0) heritage_package(L, s);
+  if (require) {
+    lua_pushvalue(L, require);
+    lua_setglobal(L, "require");
+    lua_remove(L, require);
+  }
+  lua_remove(L, -2);
+}
+
+static void make_require (lua_State *L, State *s, const char *name) {
+  make_lib(L, s, LUA_LOADLIBNAME);
+  lua_pop(L, 1);
+  lua_pushglobaltable(L);
+  lua_pushstring(L, name);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+}
+
+static void make_version (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  lua_pushliteral(L, LUA_VERSION);
+}
+
+static void make_globals (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  lua_pushglobaltable(L);
+}
+
+static void make_arg (lua_State *L, State *s, const char *name) {
+  (void)name;
+  heritage_arg(L, s);
+}
+
+static void make_goro (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  lua_newtable(L);
+  lazy_attach(L, LAZY_GORO);
+}
+
+static int index_string (lua_State *L) {             /* ("x").name: the library is not open yet */
+  stdlibs_string(L);
+  lua_settop(L, 2);
+  lua_gettable(L, 1);                  /* again, by the metatable of an open library */
+  return 1;
+}
+
+void stdlibs_string (lua_State *L) {
+  int top = lua_gettop(L);
+  lua_pushliteral(L, "");
+  if (luaL_getmetafield(L, -1, "__index") == LUA_TFUNCTION &&
+      lua_tocfunction(L, -1) == index_string) {
+    make_lib(L, here(L).s, LUA_STRLIBNAME);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, top);
+}
+
+void stdlibs_open_lazy (lua_State *L) {
+  lua_pushglobaltable(L);
+  lazy_attach(L, LAZY_G);
+  lua_pop(L, 1);
+  lua_pushcfunction(L, luaopen_string);
+  lua_call(L, 0, 0);                   /* for the arithmetic of strings */
+  lua_pushliteral(L, "");
+  if (!lua_getmetatable(L, -1)) luaL_error(L, "strings have no metatable");
+  lua_pushcfunction(L, index_string);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 2);
+}
+
+/* ---------------------------------------------------------------- once */
+
+static bool add (int which, const char *name, lua_CFunction f,
+                 void (*make) (lua_State *, State *, const char *)) {
+  LazyEntry e;
+  e.name = name;
+  e.f = f;
+  e.make = make;
+  return lazy_define(which, &e, 1);
+}
+
+static lua_CFunction replacement (const char *lib, const char *name) {
+  int i;
+  for (i = 0; i < nreplaced; i++)
+    if (strcmp(replaced[i].lib, lib) == 0 && strcmp(replaced[i].name, name) == 0)
+      return replaced[i].f;
+  return NULL;
+}
+
+/* What a plain state's globals are, as entries; can_be_lazy tells whether all of them are known. */
+static void learn_globals (lua_State *L) {
+  bool ok = true;
+  lua_pushglobaltable(L);
+  lua_pushnil(L);
+  while (lua_next(L, -2)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+    int i;
+    for (i = 0; libs[i].name != NULL && strcmp(libs[i].name, name) != 0; i++) continue;
+    if (libs[i].name != NULL) {
+      ok = ok && add(LAZY_G, libs[i].name, NULL, make_lib) &&
+           add(LAZY_LOADED, libs[i].name, NULL, make_lib);
+    }
+    else if (strcmp(name, "require") == 0) ok = ok && add(LAZY_G, "require", NULL, make_require);
+    else if (strcmp(name, "_VERSION") == 0) ok = ok && add(LAZY_G, "_VERSION", NULL, make_version);
+    else if (strcmp(name, LUA_GNAME) == 0) {
+      ok = ok && add(LAZY_G, LUA_GNAME, NULL, make_globals) &&
+           add(LAZY_LOADED, LUA_GNAME, NULL, make_globals);
+    }
+    else if (lua_iscfunction(L, -1)) {
+      lua_CFunction f = lua_tocfunction(L, -1), r = replacement(LUA_GNAME, name);
+      char *copy = strdup(name);       /* for ever */
+      ok = ok && lua_getupvalue(L, -1, 1) == NULL && copy != NULL &&
+           add(LAZY_G, copy, r != NULL ? r : f, NULL);
+    }
+    else ok = false;
+    lua_pop(L, 1);
+  }
+  ok = ok && add(LAZY_G, "arg", NULL, make_arg) && add(LAZY_LOADED, "goro", NULL, make_goro);
+  can_be_lazy = ok;
+}
+
+static int learn (lua_State *L) {
+  int i;
+  luaL_openlibs(L);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (i = 0; i < nreplaced; i++) {
+    if (lua_getfield(L, -1, replaced[i].lib) == LUA_TTABLE) {
+      lua_getfield(L, -1, replaced[i].name);
+      stock[i] = lua_tocfunction(L, -1);
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+  learn_globals(L);
+  return 0;
+}
+
+bool stdlibs_init (void) {
+  const StdFunction *f;
+  const LazyEntry *e;
+  lua_State *L;
+  bool ok = replace(LUA_GNAME, lazy_base_functions) &&
+            replace(LUA_DBLIBNAME, lazy_debug_functions) &&
+            replace(LUA_COLIBNAME, costate_functions);
+  for (f = stdlibs.functions; ok && f->lib != NULL; f++) {
+    if (nreplaced == MAX_REPLACED) return false;
+    replaced[nreplaced++] = *f;
+  }
+  for (e = stdlibs.goro; ok && e->name != NULL; e++) ok = lazy_define(LAZY_GORO, e, 1);
+  L = luaL_newstate();
+  if (L == NULL) return false;
+  lua_pushcfunction(L, learn);
+  ok = ok && lua_pcall(L, 0, 0, 0) == LUA_OK;
+  lua_close(L);
+  return ok;
+}
+
+bool stdlibs_can_be_lazy (void) { return can_be_lazy; }

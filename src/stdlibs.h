@@ -1,0 +1,40 @@
+/*
+** stdlibs.h - the standard libraries in goroutines' states.  Layer 5.
+**
+** Some functions are replaced there (print, coroutine.*, os.execute ...).  A captured standard
+** function is the receiver's own on the other side: stdlibs_map knows which.
+*/
+#ifndef GORO_STDLIBS_H
+#define GORO_STDLIBS_H
+
+#include "lazy.h"
+
+typedef struct StdFunction {
+  const char *lib;                     /* "_G", "os" ... */
+  const char *name;
+  lua_CFunction f;                     /* instead of the stock one, without upvalues */
+  bool hosts;                          /* in hosts too */
+} StdFunction;
+
+/* What layer 6 adds; set before stdlibs_init. */
+typedef struct StdLibs {
+  const StdFunction *functions;        /* ends with lib NULL */
+  /* A library (table on top) was opened in 's': wrap what needs the stock function. */
+  void (*opened) (lua_State *L, State *s, const char *lib);
+  void (*push_goro) (lua_State *L);    /* the goro module, eager */
+  lua_CFunction goro_index;            /* __index of it: its parts */
+  const LazyEntry *goro;               /* what it holds; ends with name NULL */
+} StdLibs;
+
+extern StdLibs stdlibs;
+
+bool stdlibs_init (void);              /* once; false: no memory */
+bool stdlibs_can_be_lazy (void);       /* after init: the stock libraries are as we know them */
+void stdlibs_open (lua_State *L, State *s);          /* all, in a new state; may raise */
+void stdlibs_open_lazy (lua_State *L);               /* in a template: they will come */
+void stdlibs_open_host (lua_State *L, State *s);     /* in a host, whose libraries are open */
+void stdlibs_loaded (lua_State *L);                  /* push package.loaded */
+void stdlibs_string (lua_State *L);                  /* see that the string library is open */
+lua_CFunction stdlibs_map (lua_CFunction f, const State *to);
+
+#endif
