@@ -7,6 +7,7 @@ SAN_CC ?= gcc
 TIMEOUT ?= 300
 PROCS ?= 1 2 8
 N ?= 20
+LIFE ?= 100
 PREFIX ?= /usr/local
 
 # Which specs to run, and further options for busted: make specs SPECS=spec/chan_spec.lua
@@ -35,7 +36,7 @@ link_flags = -shared -pthread -Wl,--version-script=tools/exports.map
 export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
-.PHONY: all release run test specs unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
+.PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
   debug asan tsan valgrind stress bench layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
@@ -121,14 +122,19 @@ run: deps-run                                ## build, then run examples/wordcou
 
 test: deps-test                             ## specs on 1, 2 and 8 processors, C tests, the rock
 	$(MAKE) --no-print-directory specs
+	$(MAKE) --no-print-directory lifecycle LIFE=20
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory rock
 
 specs: $(release_build)                        ## the specs alone (SPECS=file, PROCS="1 2 8")
 	@status=0; for n in $(PROCS); do \
 	  echo "== specs, GOROMAXPROCS=$$n"; \
-	  GOROMAXPROCS=$$n $(call busted,) || status=1; \
+	  GOROMAXPROCS=$$n $(call busted,$(if $(SPECS),,--exclude-tags=lifecycle,valgrind)) || status=1; \
 	done; exit $$status
+
+lifecycle: $(release_build)                    ## how processes end (LIFE=100 times each), valgrind
+	GOROLIFE=$(LIFE) timeout --foreground -k 10 1200 tools/lua tools/busted.lua --ignore-lua \
+	  --tags=lifecycle,valgrind
 
 unit: $(release_units)                         ## tests/c alone: the layers that know no Lua
 	@$(call units,release)

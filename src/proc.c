@@ -734,6 +734,10 @@ top:
     return NULL;
   }
   if (m->p == NULL) {
+    if (m->spinning) {                 /* its P had a number too high: who sleeps does not spin */
+      m->spinning = false;
+      sub_seq(&sched.nspinning, 1);
+    }
     if (!p_acquire_idle(m)) {
       if (!worker_sleep(m)) return NULL;
       goto top;

@@ -46,9 +46,9 @@ static bool replace (const char *lib, const luaL_Reg *r) {
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to) {
   int i;
   for (i = 0; i < nreplaced; i++) {
-    bool ours = !to->is_host || replaced[i].hosts;
-    if (f == (ours ? stock[i] : replaced[i].f) && f != NULL)
-      return ours ? replaced[i].f : stock[i];
+    if (replaced[i].hosts) continue;   /* the same on both sides */
+    if (f == (to->is_host ? replaced[i].f : stock[i]) && f != NULL)
+      return to->is_host ? stock[i] : replaced[i].f;
   }
   return f;
 }

@@ -1,4 +1,3 @@
---- goro: goroutines for Lua 5.4.
--- The whole of it is made by the C core; parts that a program may not need (goro.context ...) are
--- modules of their own, which the table loads at first use.
+-- goro: goroutines for Lua.  All is in the C module goro.core, which returns the function that
+-- makes the module: so tracebacks name goro's functions by goro's name.
 return require "goro.core" ()
