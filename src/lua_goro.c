@@ -158,6 +158,10 @@ static void open_host (lua_State *L) {
 
 static int open_module (lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TNIL) open_host(L);
+  else {
+    State *s = lua_touserdata(L, -1);
+    if (s->is_host) stdlibs_again_in_host(L, s);
+  }
   lua_settop(L, 0);
   push_module(L);
   return 1;

@@ -46,21 +46,25 @@ static bool replace (const char *lib, const luaL_Reg *r) {
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to) {
   int i;
   for (i = 0; i < nreplaced; i++) {
-    if (replaced[i].hosts) continue;   /* the same on both sides */
-    if (f == (to->is_host ? replaced[i].f : stock[i]) && f != NULL)
-      return to->is_host ? stock[i] : replaced[i].f;
+    bool ours = !to->is_host || replaced[i].hosts;
+    if (f == (ours ? stock[i] : replaced[i].f) && f != NULL)
+      return ours ? replaced[i].f : stock[i];
   }
   return f;
 }
 
 /* Replace what is to be replaced in the library on top. */
-static void put_replaced (lua_State *L, State *s, const char *lib) {
+static void put_functions (lua_State *L, State *s, const char *lib) {
   int i;
   for (i = 0; i < nreplaced; i++)
     if (strcmp(replaced[i].lib, lib) == 0 && (!s->is_host || replaced[i].hosts)) {
       lua_pushcfunction(L, replaced[i].f);
       lua_setfield(L, -2, replaced[i].name);
     }
+}
+
+static void put_replaced (lua_State *L, State *s, const char *lib) {
+  put_functions(L, s, lib);
   stdlibs.opened(L, s, lib);
 }
 
@@ -81,6 +85,13 @@ static void put_all (lua_State *L, State *s) {
 
 void stdlibs_open_host (lua_State *L, State *s) {
   put_all(L, s);
+  lua_pop(L, 1);
+}
+
+/* Somebody may have put the stock globals back since (busted does, between files). */
+void stdlibs_again_in_host (lua_State *L, State *s) {
+  lua_pushglobaltable(L);
+  put_functions(L, s, LUA_GNAME);
   lua_pop(L, 1);
 }
 

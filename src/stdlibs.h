@@ -33,6 +33,7 @@ bool stdlibs_can_be_lazy (void);       /* after init: the stock libraries are as
 void stdlibs_open (lua_State *L, State *s);          /* all, in a new state; may raise */
 void stdlibs_open_lazy (lua_State *L);               /* in a template: they will come */
 void stdlibs_open_host (lua_State *L, State *s);     /* in a host, whose libraries are open */
+void stdlibs_again_in_host (lua_State *L, State *s); /* goro is required once more */
 void stdlibs_loaded (lua_State *L);                  /* push package.loaded */
 void stdlibs_string (lua_State *L);                  /* see that the string library is open */
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to);
