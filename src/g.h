@@ -159,6 +159,9 @@ struct M {
   _Atomic(uint32_t) cpu_known;         /* [A] cpuclock is set */
   clockid_t cpuclock;
   pthread_t thread;                    /* [I] before the first P */
+  int tid;                             /* [I] its number for the OS */
+  _Atomic(uint32_t) retaken;           /* [A] sysmon's: tick of the slice whose P it took */
+  int64_t retaken_cpu;                 /* sysmon's: CPU time used then */
   Note note;
   Event event;                         /* hosts wait on this one */
   bool event_ok;

@@ -100,6 +100,23 @@ int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg) {
   return e;
 }
 
+int os_thread_id (void) { return (int)syscall(SYS_gettid); }
+
+bool os_thread_sleeps (int id) {
+  char path[64], buf[128], *p;
+  ssize_t n;
+  int fd;
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
+  fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return true;
+  n = read(fd, buf, sizeof buf - 1);
+  close(fd);
+  if (n <= 0) return true;
+  buf[n] = '\0';
+  p = strrchr(buf, ')');               /* "123 (name) S ..." */
+  return p == NULL || p[1] == '\0' || p[2] != 'R';
+}
+
 clockid_t os_thread_clock (pthread_t t) {
   clockid_t id;
   return pthread_getcpuclockid(t, &id) == 0 ? id : (clockid_t)-1;

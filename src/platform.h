@@ -25,6 +25,10 @@ int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg);
 /* CPU time a thread has used, nanoseconds; -1 if it cannot be told. */
 int64_t os_thread_cpu (clockid_t id);
 clockid_t os_thread_clock (pthread_t t);
+/* This thread's number, and whether the thread of a number sleeps in the kernel: one that only
+** waits for a CPU does not.  True if that cannot be told. */
+int os_thread_id (void);
+bool os_thread_sleeps (int id);
 
 /* Preemption signal: install 'handler' (only where nobody else has one); false if taken. */
 bool os_preempt_install (void (*handler) (int));

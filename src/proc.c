@@ -307,6 +307,7 @@ M *sched_adopt (void) {
   }
   m->event_ok = true;
   m->thread = pthread_self();
+  m->tid = os_thread_id();
   m->cpuclock = os_thread_clock(m->thread);
   store_rel(&m->cpu_known, 1);
   this_m = m;
@@ -844,6 +845,7 @@ static void *worker_main (void *arg) {
   G *g;
   this_m = m;
   m->thread = pthread_self();
+  m->tid = os_thread_id();
   m->cpuclock = os_thread_clock(m->thread);
   store_rel(&m->cpu_known, 1);
   sched.hooks.m_start(m);

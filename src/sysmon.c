@@ -3,8 +3,11 @@
 **
 ** Every 20 us to 10 ms (backing off while nothing happens) it looks at the lent P's.
 **
-**   A P whose thread uses no CPU time is inside a C call that blocks: it is retaken and handed
-**   to another M, if there is work for it or no other P is idle (Go's retake from a syscall).
+**   A P whose thread uses no CPU time and sleeps in the kernel is inside a C call that blocks: it
+**   is retaken and handed to another M, if there is work for it or no other P is idle (Go's
+**   retake from a syscall).  A thread that only waits for a CPU is no such one.
+**   If the call returns and the goroutine then computes on, without a P, it is asked to yield
+**   too, so that it queues for one.
 **   A P whose slice has lasted 10 ms while others wait: the goroutine is asked to yield, by a
 **   signal to its thread, in whose handler a count hook is set (sent only while the thread uses
 **   CPU time: a blocked C call must not see EINTR).  If that had no effect for another 10 ms the
@@ -27,8 +30,15 @@ static bool work_waits (P *pp) {
   return !runq_empty(pp) || load_seq(&sched.ngq) != 0 || timers_next_all() <= os_now();
 }
 
-static bool retake (P *pp, uint32_t word) {
+static int nretaken;                   /* Ms with 'retaken' set; sysmon's own */
+
+static bool retake (P *pp, M *m, uint32_t word, uint32_t tick, int64_t cpu) {
   if (!cas_acqrel(&pp->word, &word, P_OWNED)) return false;
+  if (!m->is_host && load_rlx(&m->retaken) == 0 && tick != 0) {
+    store_rlx(&m->retaken, tick);
+    m->retaken_cpu = cpu;
+    nretaken++;
+  }
   GORO_POINT();
   handoff_p(pp);
   return true;
@@ -39,7 +49,7 @@ static bool look_at (P *pp, int64_t now) {
   uint32_t word = load_acq(&pp->word), tick = load_rlx(&pp->schedtick);
   M *m;
   int64_t cpu;
-  bool stands;
+  uint32_t slice;
   if ((word & 3) != P_LENT) {
     pp->seen_word = word;
     return false;
@@ -55,10 +65,11 @@ static bool look_at (P *pp, int64_t now) {
     pp->signalled = false;
     return false;
   }
-  stands = cpu >= 0 && cpu == pp->seen_cpu;
+  slice = load_acq(&m->tick);
+  if (cpu >= 0 && cpu == pp->seen_cpu && (work_waits(pp) || load_seq(&sched.nidlep) == 0) &&
+      os_thread_sleeps(m->tid))
+    return retake(pp, m, word, slice, cpu);
   pp->seen_cpu = cpu;
-  if (stands && (work_waits(pp) || load_seq(&sched.nidlep) == 0))
-    return retake(pp, word);
   if (now - pp->seen_when < SLICE || !work_waits(pp)) return false;
   if (!m->is_host && sched.can_preempt && !pp->signalled) {
     pp->signalled = true;
@@ -67,11 +78,30 @@ static bool look_at (P *pp, int64_t now) {
     os_preempt_signal(m->thread);
     return true;
   }
-  return retake(pp, word);
+  return retake(pp, m, word, slice, cpu);
+}
+
+/* Those that lost their P and compute without one. */
+static void look_at_retaken (void) {
+  uint32_t i;
+  nretaken = 0;
+  for (i = 1; i < load_acq(&sched.nallm); i++) {
+    M *m = load_acq(&sched.allm[i]);
+    uint32_t tick;
+    if (m == NULL || (tick = load_rlx(&m->retaken)) == 0) continue;
+    if (load_acq(&m->tick) != tick)
+      store_rlx(&m->retaken, 0);       /* another slice: it has a P */
+    else if (os_thread_cpu(m->cpuclock) - m->retaken_cpu > SLICE / 4 && !os_thread_sleeps(m->tid)) {
+      store_rlx(&m->retaken, 0);
+      store_rel(&m->preempt, tick);
+      if (sched.can_preempt) os_preempt_signal(m->thread);
+    }
+    else nretaken++;
+  }
 }
 
 static void *sysmon_main (void *arg) {
-  int64_t nap = TICK_MIN, checked = 0;
+  int64_t nap = TICK_MIN, checked = 0, looked = 0;
   int quiet = 0;
   (void)arg;
   while (!load_seq(&sched.stopping)) {
@@ -94,6 +124,11 @@ static void *sysmon_main (void *arg) {
       wake_p();
       used = true;
     }
+    if (nretaken > 0 && now - looked > SLICE) {
+      look_at_retaken();
+      looked = now;
+    }
+    used = used || nretaken > 0;
     if (load_rlx(&sched.nhosts) > 1 && now - checked > SECOND / 20) {
       host_check_deadlocks();
       checked = now;
@@ -106,7 +141,7 @@ static void *sysmon_main (void *arg) {
     if (!used) {                       /* nobody runs: sleep until somebody does */
       store_seq(&sched.sysmon_waits, 1);
       if (load_seq(&sched.nidlep) >= load_seq(&sched.nprocs) && !load_seq(&sched.stopping))
-        note_sleep(&sched.sysmon_note, FOREVER);
+        note_sleep(&sched.sysmon_note, load_rlx(&sched.nhosts) > 1 ? SECOND / 20 : FOREVER);
       note_clear(&sched.sysmon_note);
       store_seq(&sched.sysmon_waits, 0);
       quiet = 0;
