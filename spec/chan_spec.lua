@@ -1106,7 +1106,7 @@ describe("a channel #chan", function()
     end)
   end)
 
-  it("that nobody holds any more is collected, with all it holds", function()
+  it("that nobody holds any more is collected, with all it holds #nosan", function()
     local function resident()
       local file = io.open("/proc/self/statm")
       if not file then return 0 end

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(hidden)
+
 typedef struct Arena Arena;
 
 /* 'first': bytes of its first chunk; 'inner': large blocks come from it too, as long as there is
@@ -36,5 +38,7 @@ size_t arena_size (const Arena *a);    /* bytes of a copy without slack */
 /* Where in 'to', a copy of 'from', the block lies that is 'p' in 'from'. */
 #define arena_moved(from, to, p) \
   ((void *)((char *)(p) + ((char *)(to) - (const char *)(from))))
+
+#pragma GCC visibility pop
 
 #endif

@@ -12,6 +12,8 @@
 #include "lua.h"
 #include "lauxlib.h"
 
+#pragma GCC visibility push(hidden)
+
 void argerr_names (const luaL_Reg *list);          /* static lists, given once */
 
 int arg_error (lua_State *L, int arg, const char *msg);
@@ -25,5 +27,7 @@ void arg_any (lua_State *L, int arg);
 int arg_option (lua_State *L, int arg, const char *deflt, const char *const list[]);
 
 #define arg_check(L, cond, arg, msg) ((void)((cond) || arg_error((L), (arg), (msg))))
+
+#pragma GCC visibility pop
 
 #endif

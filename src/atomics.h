@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(hidden)
+
 #define load_rlx(p)        atomic_load_explicit((p), memory_order_relaxed)
 #define load_acq(p)        atomic_load_explicit((p), memory_order_acquire)
 #define load_seq(p)        atomic_load_explicit((p), memory_order_seq_cst)
@@ -46,5 +48,7 @@ extern _Atomic(uint32_t) goro_fence_word;
 #else
 #define cpu_relax() ((void)0)
 #endif
+
+#pragma GCC visibility pop
 
 #endif

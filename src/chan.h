@@ -6,6 +6,8 @@
 
 #include "waitq.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef enum ChanResult { CHAN_OK, CHAN_CLOSED, CHAN_BUSY, CHAN_WAIT } ChanResult;
 
 typedef struct Chan {
@@ -48,5 +50,7 @@ int64_t chan_len (Chan *c);
 ChanResult chan_try_locked (Chan *c, bool send, Value *v, GList *ready);
 /* For timers: put a value without blocking, drop it if there is no room. */
 void chan_offer (Chan *c, const Value *v, GList *ready);
+
+#pragma GCC visibility pop
 
 #endif

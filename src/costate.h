@@ -7,6 +7,10 @@
 #include "lua.h"
 #include "lauxlib.h"
 
+#pragma GCC visibility push(hidden)
+
 extern const luaL_Reg costate_functions[];
+
+#pragma GCC visibility pop
 
 #endif

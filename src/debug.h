@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(hidden)
+
 _Noreturn void goro_fatal (const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* called by goro_fatal before it ends the process: prints all Gs, Ms, Ps */
 extern void (*goro_fatal_dump) (void);
@@ -29,5 +31,7 @@ void goro_perturb (void);
 #define GORO_POINT() ((void)0)
 #define goro_check(c) ((void)0)
 #endif
+
+#pragma GCC visibility pop
 
 #endif

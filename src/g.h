@@ -17,6 +17,8 @@
 #include "msg.h"
 #include "timers.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct G G;
 typedef struct M M;
 typedef struct P P;
@@ -189,5 +191,7 @@ struct Host {
   Host *next;                          /* [L:sched] all hosts */
   void *state;                         /* layer 5's */
 };
+
+#pragma GCC visibility pop
 
 #endif

@@ -11,6 +11,8 @@
 
 #include "state.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct Handle {
   Obj *o;                              /* NULL: collected */
   struct Handle *next, *prev;          /* goroutines: State.handles */
@@ -33,5 +35,7 @@ Handle *handle_check (lua_State *L, int arg, int type);
 void handle_push (lua_State *L, State *s, Obj *o, int view);   /* takes a reference of its own */
 /* The same for a new object, whose one reference it takes over, also when it raises. */
 void handle_push_new (lua_State *L, State *s, Obj *o);
+
+#pragma GCC visibility pop
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "park.h"
 
+#pragma GCC visibility push(hidden)
+
 Host *host_new (void);                 /* with its main G; NULL: no memory */
 void host_unref (Host *h);
 G *g_new (Host *h);                    /* IDLE, counted, with an id; NULL: no memory */
@@ -25,5 +27,7 @@ void host_halt (Host *h, M *m, G *self);
 void host_check_deadlocks (void);
 
 static inline bool host_closing (const Host *h) { return load_rlx(&h->closing) != 0; }
+
+#pragma GCC visibility pop
 
 #endif

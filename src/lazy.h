@@ -14,6 +14,8 @@
 
 #include "state.h"
 
+#pragma GCC visibility push(hidden)
+
 #define LAZY_MAX (64 * LAZY_WORDS - 1) /* entries a table may have */
 
 typedef struct LazyEntry {
@@ -35,5 +37,7 @@ void lazy_fill (lua_State *L, int idx);
 
 extern const luaL_Reg lazy_base_functions[];   /* next ... setmetatable */
 extern const luaL_Reg lazy_debug_functions[];  /* getmetatable, setmetatable */
+
+#pragma GCC visibility pop
 
 #endif

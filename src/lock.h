@@ -12,6 +12,8 @@
 #include "atomics.h"
 #include "platform.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef enum LockRank {                /* taken in this order */
   RANK_HOST = 1,                       /* Host.lock: list of goroutines, panics */
   RANK_TIMERS,                         /* TimerShard.lock */
@@ -62,5 +64,7 @@ typedef struct Note { _Atomic(uint32_t) set; } Note;
 static inline void note_clear (Note *n) { store_rlx(&n->set, 0); }
 void note_wake (Note *n);
 bool note_sleep (Note *n, int64_t ns); /* true: woken; false: 'ns' have passed */
+
+#pragma GCC visibility pop
 
 #endif

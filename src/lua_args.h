@@ -5,8 +5,11 @@
 #define GORO_LUA_ARGS_H
 
 #include "argerr.h"
+#include "chan.h"
 #include "marshal.h"
 #include "run.h"
+
+#pragma GCC visibility push(hidden)
 
 /* A number of seconds; raises for NaN and, if !negative, below 0.  In nanoseconds, clipped. */
 int64_t arg_seconds (lua_State *L, int arg, bool negative);
@@ -18,9 +21,14 @@ int64_t arg_timeout (lua_State *L, int arg, int64_t deflt);
 /* What ended a wait that gave up: "timeout" ... */
 const char *wake_reason (G *g);
 
+/* Raises if the value at 'idx' is not of the channel's type; 'arg' 0: it is a select case's. */
+void chan_check_value (lua_State *L, Chan *c, int idx, int arg);
+
 /* Each file's functions and types. */
 extern const HandleType chan_type, waitgroup_type;
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
   runtime_functions[], go_functions[];
+
+#pragma GCC visibility pop
 
 #endif

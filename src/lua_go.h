@@ -7,6 +7,8 @@
 #include "marshal.h"
 #include "run.h"
 
+#pragma GCC visibility push(hidden)
+
 /* A goroutine for the function at 'arg' and the arguments behind it, ready for run_start.
 ** Raises, with nothing held. */
 State *go_prepare (lua_State *L, Here h, int arg);
@@ -16,5 +18,7 @@ void go_abandon (State *s);            /* it shall not start after all */
 int result_raise (lua_State *L, State *s, Result *r);
 /* Push its results; returns how many.  The reference stays. */
 int result_push (lua_State *L, State *s, const Result *r);
+
+#pragma GCC visibility pop
 
 #endif

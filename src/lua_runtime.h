@@ -6,7 +6,11 @@
 
 #include "stdlibs.h"
 
+#pragma GCC visibility push(hidden)
+
 extern const StdFunction runtime_replaced[];
 void runtime_opened (lua_State *L, State *s, const char *lib);     /* StdLibs.opened */
+
+#pragma GCC visibility pop
 
 #endif

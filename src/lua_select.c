@@ -14,7 +14,6 @@ typedef struct Parsed {
   int dflt;                            /* 0: none, 1: true, 2: a handler */
 } Parsed;
 
-void chan_check_value (lua_State *L, Chan *c, int idx, int arg);
 
 /* The channel at the top (popped) of case 'i': NULL if it is false. */
 static Chan *case_chan (lua_State *L, int i, bool send) {

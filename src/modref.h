@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include "lua.h"
 
+#pragma GCC visibility push(hidden)
+
 #define MODREF_BLOOM 32                /* words of 64 bits */
 
 typedef struct ModRef {
@@ -27,5 +29,7 @@ typedef struct ModRef {
 bool modref_find (lua_State *L, ModRef *r, int idx, bool thorough);
 /* The other side: the path table on top is replaced by the value.  Raises if there is none. */
 void modref_resolve (lua_State *L);
+
+#pragma GCC visibility pop
 
 #endif

@@ -12,6 +12,8 @@
 #include <string.h>
 #include "atomics.h"
 
+#pragma GCC visibility push(hidden)
+
 /* A shared object: channel, WaitGroup ...  Embedded as the first member. */
 typedef struct Obj {
   _Atomic(uint32_t) refs;              /* [A] handles in states, messages, other objects */
@@ -71,5 +73,7 @@ int64_t msg_add_obj (Msg *m, Obj *o);              /* takes a new reference; its
 void msg_free (Msg *m);                            /* with the references it holds */
 size_t value_size (const Value *v);                /* bytes behind the slot */
 void value_drop (Value *v);                        /* release what it owns; nil afterwards */
+
+#pragma GCC visibility pop
 
 #endif

@@ -15,6 +15,8 @@
 
 #include "sched.h"
 
+#pragma GCC visibility push(hidden)
+
 void park_begin (G *g, WaitReason reason);
 void park_abort (G *g);                /* nothing was enqueued, or all was taken back */
 void park_commit (M *m, G *g);         /* the worker's half */
@@ -32,5 +34,7 @@ static inline bool wait_claim (G *g, Wake why) {
 /* Time-outs: a goroutine's own timer claims it with WAKE_TIMEOUT. */
 bool wait_arm (M *m, G *g, int64_t until);   /* false: no memory.  After park_begin */
 void wait_disarm (G *g);                     /* after waking */
+
+#pragma GCC visibility pop
 
 #endif

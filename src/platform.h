@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include "atomics.h"
 
+#pragma GCC visibility push(hidden)
+
 #define SECOND INT64_C(1000000000)     /* times inside are nanoseconds */
 #define FOREVER INT64_MAX
 
@@ -54,5 +56,7 @@ int os_wait (int pid, int *status);    /* waitpid, again after EINTR: -1 and err
 bool os_pipe (int fd[2]);              /* close-on-exec */
 
 uint64_t os_random (void);             /* 64 bits nobody can guess; for seeds */
+
+#pragma GCC visibility pop
 
 #endif

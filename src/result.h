@@ -6,6 +6,8 @@
 
 #include "msg.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct Result {
   _Atomic(uint32_t) refs;
   bool ok;                             /* [I] */
@@ -21,5 +23,7 @@ static inline Result *result_ref (Result *r) { add_rlx(&r->refs, 1); return r; }
 /* The last reference of an error that nobody has seen prints it on stderr. */
 void result_unref (Result *r);
 void result_report (Result *r);        /* print it now */
+
+#pragma GCC visibility pop
 
 #endif

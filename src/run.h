@@ -6,6 +6,8 @@
 
 #include "state.h"
 
+#pragma GCC visibility push(hidden)
+
 extern const SchedHooks run_hooks;
 
 /* Can the goroutine block by yielding from 'L'? */
@@ -52,5 +54,7 @@ char *run_report (Host *h, const char *head);
 
 /* Traceback of a thread of another state, which nobody runs, as text of at most 'size'. */
 size_t run_traceback (lua_State *L, char *buf, size_t size);
+
+#pragma GCC visibility pop
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "g.h"
 
+#pragma GCC visibility push(hidden)
+
 /* The owner's.  put: false when the ring is full; 'spill' then holds half of it and 'g', to go
 ** to the global queue.  'next': into runnext, kicking its holder into the ring. */
 bool runq_put (P *pp, G *g, bool next, GList *spill, int *nspill);
@@ -15,5 +17,7 @@ bool runq_empty (P *pp);
 /* Take half of 'victim's goroutines into 'pp's ring (pp owned by the caller, its ring empty):
 ** one of them is returned to be run. */
 G *runq_steal (P *pp, P *victim, bool take_next);
+
+#pragma GCC visibility pop
 
 #endif

@@ -10,6 +10,8 @@
 
 #include "g.h"
 
+#pragma GCC visibility push(hidden)
+
 #define MAX_PROCS 1024
 #define MAX_MS 10256                   /* threads, hosts' own included */
 
@@ -101,5 +103,7 @@ void start_m (P *pp, bool spinning);
 void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
 void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
 void check_dead_locked (GList *dead);
+
+#pragma GCC visibility pop
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "chan.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct Case {
   Chan *c;                             /* NULL: never ready */
   bool send;
@@ -25,5 +27,7 @@ ChanResult select_go (M *m, G *g, Case *cases, int n, bool block, int *which);
 /* After a wait.  CHAN_BUSY: it ended for another reason.  '*v': what was received.  The values
 ** of the send cases that did not happen are dropped. */
 ChanResult select_finish (G *g, int *which, Value *v);
+
+#pragma GCC visibility pop
 
 #endif

@@ -6,7 +6,11 @@
 
 #include "chan.h"
 
+#pragma GCC visibility push(hidden)
+
 /* At 'when' send the time, in seconds, on 'c'.  false: no memory. */
 bool after_start (M *m, Host *h, Chan *c, int64_t when);
+
+#pragma GCC visibility pop
 
 #endif

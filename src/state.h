@@ -11,6 +11,8 @@
 #include "modref.h"
 #include "result.h"
 
+#pragma GCC visibility push(hidden)
+
 /* Why a goroutine's Lua yields to its worker (0: a yield of the script's own). */
 enum { Y_NONE, Y_PARK, Y_YIELD, Y_DIE };
 
@@ -146,5 +148,7 @@ Origin *origin_here (lua_State *L, State *s);
 void origin_unref (Origin *o);
 
 extern _Atomic(uint64_t) memory_limit; /* bytes for each state opened after; 0: none */
+
+#pragma GCC visibility pop
 
 #endif

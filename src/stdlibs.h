@@ -9,6 +9,8 @@
 
 #include "lazy.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct StdFunction {
   const char *lib;                     /* "_G", "os" ... */
   const char *name;
@@ -37,5 +39,7 @@ void stdlibs_again_in_host (lua_State *L, State *s); /* goro is required once mo
 void stdlibs_loaded (lua_State *L);                  /* push package.loaded */
 void stdlibs_string (lua_State *L);                  /* see that the string library is open */
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to);
+
+#pragma GCC visibility pop
 
 #endif

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#pragma GCC visibility push(hidden)
+
 struct GList;
 typedef struct Timer Timer;
 struct Timer {
@@ -37,5 +39,7 @@ int64_t timers_next_all (void);
 void timers_free (void);                              /* all are stopped: give memory back */
 
 #define NTIMERSHARDS 16
+
+#pragma GCC visibility pop
 
 #endif

@@ -7,6 +7,8 @@
 #include "result.h"
 #include "waitq.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct WaitGroup {
   Obj obj;
   Lock lock;                           /* RANK_OBJECT */
@@ -25,5 +27,7 @@ void waitgroup_ended (WaitGroup *w, M *m, Result *failure);
 bool waitgroup_wait (WaitGroup *w, G *g, bool block, Result **failure);
 /* After a wait.  true: it reached 0, '*failure' as above. */
 bool waitgroup_finish (WaitGroup *w, G *g, Result **failure);
+
+#pragma GCC visibility pop
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "park.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct WaitQ { Sudog *head, *tail; } WaitQ;
 
 static inline void waitq_push (WaitQ *q, Sudog *s) {
@@ -40,5 +42,7 @@ static inline Sudog *waitq_pop (WaitQ *q) {
   }                                    /* lost to a time-out or another case: it knows */
   return NULL;
 }
+
+#pragma GCC visibility pop
 
 #endif

@@ -30,7 +30,10 @@ fi
 # LuaRocks passes no flags, so what is not declared hidden is exported from here.
 exported=$(nm -D --defined-only "$tree/lib/lua/5.4/goro/core.so" | \
   grep -vc " luaopen_goro" || true)
-[ "$exported" -eq 0 ] || echo "rock: note: core.so exports $exported internal symbols"
+if [ "$exported" -ne 0 ]; then
+  echo "rock: core.so exports $exported internal symbols (a header without 'visibility push')" >&2
+  exit 1
+fi
 
 names=$(sed -n 's/^    \["\(goro[^"]*\)"\] = .*/\1/p' goro-scm-1.rockspec)
 cd "$tmp/elsewhere"
