@@ -129,7 +129,7 @@ test: deps-test                             ## specs on 1, 2 and 8 processors, C
 specs: $(release_build)                        ## the specs alone (SPECS=file, PROCS="1 2 8")
 	@status=0; for n in $(PROCS); do \
 	  echo "== specs, GOROMAXPROCS=$$n"; \
-	  GOROMAXPROCS=$$n $(call busted,$(if $(SPECS),,--exclude-tags=lifecycle,valgrind)) || status=1; \
+	  GOROMAXPROCS=$$n $(call busted,$(if $(SPECS),,--exclude-tags=lifecycle$(comma)valgrind)) || status=1; \
 	done; exit $$status
 
 lifecycle: $(release_build)                    ## how processes end (LIFE=100 times each), valgrind
@@ -147,19 +147,19 @@ debug: $(debug_build) $(debug_units)           ## specs, C tests with checks and
 
 asan_all := $(asan_build) $(asan_units) build/asan/bin/lua5.4
 asan: $(asan_all)                              ## the same under AddressSanitizer and UBSan
-	tools/sanitize.sh asan $(call busted,--exclude-tags=nosan)
+	tools/sanitize.sh asan $(call busted,--exclude-tags=nosan$(comma)lifecycle$(comma)valgrind)
 	tools/sanitize.sh asan $(call units,asan)
 
 tsan_all := $(tsan_build) $(tsan_units) build/tsan/bin/lua5.4
 tsan: $(tsan_all)                              ## the same under ThreadSanitizer
-	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan)
+	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan$(comma)lifecycle$(comma)valgrind)
 	tools/sanitize.sh tsan $(call units,tsan)
 
 valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgrind
-	tools/sanitize.sh valgrind $(call busted,--exclude-tags=nosan)
+	tools/sanitize.sh valgrind $(call busted,--exclude-tags=nosan$(comma)lifecycle$(comma)valgrind)
 
 stress: release debug                     ## the specs N times (N=20), seeded, 1 to 8 processors
-	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress --shuffle)
+	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress$(comma)lifecycle$(comma)valgrind --shuffle)
 
 bench: release                                 ## bench/run.sh, or bench/run.lua
 	@if [ -f bench/run.sh ]; then LUA=$(CURDIR)/tools/lua bash bench/run.sh; \

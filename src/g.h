@@ -190,6 +190,7 @@ struct Host {
   Note ended;                          /* woken when ng reaches 0 while closing */
   Host *next;                          /* [L:sched] all hosts */
   void *state;                         /* layer 5's */
+  void (*drop) (Host *h);              /* [I] layer 5's: frees it, with the last reference */
 };
 
 #pragma GCC visibility pop

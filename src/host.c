@@ -36,6 +36,7 @@ Host *host_new (void) {
 
 void host_unref (Host *h) {
   if (sub_acqrel(&h->refs, 1) == 1) {
+    if (h->drop != NULL) h->drop(h);
     free(h->main->many);
     free(h->main);
     free(h);

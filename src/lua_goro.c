@@ -19,21 +19,11 @@
 static pthread_mutex_t life = PTHREAD_MUTEX_INITIALIZER;      /* hosts open and close one by one */
 static const char sentinel_key = 0;
 
-/* Is 'm' some other host's thread? */
-static bool thread_is_used (M *m) {
-  Host *h;
-  bool used = false;
-  lock_acquire(&sched.lock);
-  for (h = sched.hosts; h != NULL; h = h->next)
-    if (h->main->bound == m) used = true;
-  lock_release(&sched.lock);
-  return used;
-}
-
 static int host_gc (lua_State *L) {
   HostState **ud = lua_touserdata(L, 1);
   HostState *hs = *ud;
   Here h;
+  bool last;
   if (hs == NULL) return 0;
   h = here(L);
   *ud = NULL;
@@ -43,8 +33,11 @@ static int host_gc (lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   h.m->curg = NULL;
   h.m->interrupted = NULL;
+  lock_acquire(&sched.lock);
+  last = h.m->is_host && --h.m->nhosts == 0;       /* no other host's thread */
+  lock_release(&sched.lock);
   hoststate_close(hs);
-  if (h.m->is_host && !thread_is_used(h.m)) sched_leave(h.m);
+  if (last) sched_leave(h.m);
   if (load_seq(&sched.nhosts) == 0) sched_stop();
   pthread_mutex_unlock(&life);
   return 0;

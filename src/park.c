@@ -99,14 +99,14 @@ void park_here (M *m, G *g) {
   GORO_POINT();
   goro_check(before == NULL || before == m);
   if (load_acq(&g->status) != G_NOTIFIED) {
-    g->bound = m;                      /* before PARKED is published */
+    if (before == NULL) g->bound = m;  /* before PARKED is published */
     if (cas_acqrel(&g->status, &s, G_PARKED)) {
       m_wait(m);
       goro_check(load_rlx(&g->status) == G_RUNNING);
-      g->bound = before;
+      if (before == NULL) g->bound = NULL;
       return;
     }
-    g->bound = before;
+    if (before == NULL) g->bound = NULL;
   }
   store_rel(&g->status, G_RUNNING);    /* woken already */
 }

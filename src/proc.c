@@ -193,7 +193,7 @@ int sched_maxprocs (int n) {
         pp->id = i;
         store_rlx(&pp->word, P_DEAD);
         store_rel(&sched.allp[i], pp);
-        sched.nallp = i + 1;
+        store_rel(&sched.nallp, i + 1);
       }
     }
     store_seq(&sched.nprocs, i > 0 ? i : old);
@@ -591,7 +591,7 @@ void check_dead_locked (GList *dead) {
   Host *h;
   int i;
   if (sched.nbusy > 0 || load_seq(&sched.ngq) != 0 || load_rlx(&sched.stopping)) return;
-  for (i = 0; i < sched.nallp; i++) {
+  for (i = 0; i < load_acq(&sched.nallp); i++) {
     P *pp = load_rlx(&sched.allp[i]);
     if (!runq_empty(pp)) return;
   }
@@ -623,7 +623,7 @@ static bool expire_all (M *m) {
 
 static G *steal_work (M *m) {
   P *pp = m->p;
-  int i, k, n = load_rlx(&sched.nallp);
+  int i, k, n = load_acq(&sched.nallp);
   for (i = 0; i < 4; i++) {
     uint32_t start = goro_choose((uint32_t)n);
     for (k = 0; k < n; k++) {
@@ -642,7 +642,7 @@ static G *steal_work (M *m) {
 }
 
 static bool anything_anywhere (void) {
-  int i, n = load_rlx(&sched.nallp);
+  int i, n = load_acq(&sched.nallp);
   if (load_seq(&sched.ngq) != 0) return true;
   for (i = 0; i < n; i++) {
     P *pp = load_acq(&sched.allp[i]);
@@ -869,7 +869,7 @@ static void dump (void) {
   fprintf(stderr, "goro: procs %d idle %d spinning %d queue %d busy %d\n",
           load_rlx(&sched.nprocs), load_rlx(&sched.nidlep), load_rlx(&sched.nspinning),
           load_rlx(&sched.ngq), sched.nbusy);
-  for (i = 0; i < (uint32_t)sched.nallp; i++) {
+  for (i = 0; i < (uint32_t)load_acq(&sched.nallp); i++) {
     P *pp = load_rlx(&sched.allp[i]);
     fprintf(stderr, "  P%u word %x tick %u queue %u next %p\n", i, load_rlx(&pp->word),
             load_rlx(&pp->schedtick), load_rlx(&pp->tail) - load_rlx(&pp->head),
@@ -946,7 +946,7 @@ void sched_stop (void) {
     pthread_detach(m->thread);
     sched.nbusy--;
   }
-  for (i = 0; i < (uint32_t)sched.nallp; i++) {    /* P's lent to those are ours again */
+  for (i = 0; i < (uint32_t)load_acq(&sched.nallp); i++) {    /* P's lent to those are ours again */
     P *pp = load_rlx(&sched.allp[i]);
     uint32_t w = load_acq(&pp->word);
     if ((w & 3) == P_LENT && cas_acqrel(&pp->word, &w, P_OWNED)) {

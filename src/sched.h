@@ -35,7 +35,7 @@ typedef struct Sched {
   M *idlem, *idlem_tail;               /* [L] */
   _Atomic(int32_t) nspinning;          /* [A] */
   _Atomic(int32_t) nprocs;             /* [A] maxprocs: P's with a smaller id are in use */
-  int32_t nallp;                       /* [L] P's that exist */
+  _Atomic(int32_t) nallp;              /* [A] P's that exist */
   _Atomic(P *) allp[MAX_PROCS];        /* [A] */
   _Atomic(M *) allm[MAX_MS];           /* [A] */
   _Atomic(uint32_t) nallm;             /* [A] slots used in allm */

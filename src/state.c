@@ -273,7 +273,13 @@ Here here_slow (lua_State *L) {
     luaL_error(L, "goro: too many threads, or no memory for one more");
   h.m->curg = h.g;
   if (h.s->is_host) {
-    h.g->bound = h.m;                  /* its C stack is here */
+    if (h.g->bound != h.m) {           /* its C stack is here */
+      lock_acquire(&sched.lock);
+      if (h.g->bound != NULL) h.g->bound->nhosts--;
+      h.m->nhosts++;
+      h.g->bound = h.m;
+      lock_release(&sched.lock);
+    }
     h.m->interrupted = host_interrupted;
     h.m->interrupted_arg = h.s;
   }
@@ -443,6 +449,28 @@ void state_free (State *s) {
 
 /* ---------------------------------------------------------------- hosts */
 
+/* The last goroutine of a host that was closed has gone, too: those left in C used this. */
+static void hoststate_free (Host *h) {
+  HostState *hs = h->state;
+  State *s = &hs->s;
+  while (hs->panics != NULL) {
+    Panic *p = hs->panics;
+    hs->panics = p->next;
+    value_drop(&p->v);
+    free(p);
+  }
+  for (;;) {
+    InitFn *f = load_rlx(&hs->inits);
+    if (f == NULL) break;
+    store_rlx(&hs->inits, load_rlx(&f->next));
+    msg_free(f->f);
+    free(f);
+  }
+  free(s->name);
+  free(hs->deadlock);
+  free(hs);
+}
+
 HostState *hoststate_open (lua_State *L) {
   HostState *hs = calloc(1, sizeof *hs);
   State *s;
@@ -453,6 +481,7 @@ HostState *hoststate_open (lua_State *L) {
     return NULL;
   }
   hs->host->state = hs;
+  hs->host->drop = hoststate_free;
   hs->panics_end = &hs->panics;
   hs->inits_end = &hs->inits;
   s = &hs->s;
@@ -468,27 +497,13 @@ HostState *hoststate_open (lua_State *L) {
 }
 
 void hoststate_close (HostState *hs) {
-  Host *h = hs->host;
   State *s = &hs->s;
-  while (hs->panics != NULL) {
-    Panic *p = hs->panics;
-    hs->panics = p->next;
-    value_drop(&p->v);
-    free(p);
-  }
-  for (;;) {
-    InitFn *f = load_rlx(&hs->inits);
-    if (f == NULL) break;
-    store_rlx(&hs->inits, load_rlx(&f->next));
-    msg_free(f->f);
-    free(f);
-  }
   drop_limbo(s);
   heritage_unref(s->heritage);
+  s->heritage = NULL;
   origin_unref(s->latest);
+  s->latest = NULL;
   free(s->modref.bloom);
-  free(s->name);
-  free(hs->deadlock);
-  free(hs);
-  host_unref(h);
+  s->modref.bloom = NULL;
+  host_unref(hs->host);
 }

@@ -32,11 +32,29 @@ static bool work_waits (P *pp) {
 
 static int nretaken;                   /* Ms with 'retaken' set; sysmon's own */
 
-static bool retake (P *pp, M *m, uint32_t word, uint32_t tick, int64_t cpu) {
+/* What sysmon needs of an M, copied under the lock: a host's M may be forgotten and used anew. */
+typedef struct Look { M *m; bool is_host; int tid; clockid_t cpuclock; pthread_t thread; } Look;
+
+static bool look_up (uint32_t id, Look *l) {
+  bool ok;
+  lock_acquire(&sched.lock);
+  l->m = load_rlx(&sched.allm[id]);
+  ok = l->m != NULL && load_acq(&l->m->cpu_known);
+  if (ok) {
+    l->is_host = l->m->is_host;
+    l->tid = l->m->tid;
+    l->cpuclock = l->m->cpuclock;
+    l->thread = l->m->thread;
+  }
+  lock_release(&sched.lock);
+  return ok;
+}
+
+static bool retake (P *pp, const Look *l, uint32_t word, uint32_t tick, int64_t cpu) {
   if (!cas_acqrel(&pp->word, &word, P_OWNED)) return false;
-  if (!m->is_host && load_rlx(&m->retaken) == 0 && tick != 0) {
-    store_rlx(&m->retaken, tick);
-    m->retaken_cpu = cpu;
+  if (!l->is_host && load_rlx(&l->m->retaken) == 0 && tick != 0) {
+    store_rlx(&l->m->retaken, tick);
+    l->m->retaken_cpu = cpu;
     nretaken++;
   }
   GORO_POINT();
@@ -47,16 +65,15 @@ static bool retake (P *pp, M *m, uint32_t word, uint32_t tick, int64_t cpu) {
 /* One P.  true: something was done. */
 static bool look_at (P *pp, int64_t now) {
   uint32_t word = load_acq(&pp->word), tick = load_rlx(&pp->schedtick);
-  M *m;
+  Look l;
   int64_t cpu;
-  uint32_t slice;
+  uint32_t slice = 0;
   if ((word & 3) != P_LENT) {
     pp->seen_word = word;
     return false;
   }
-  m = load_acq(&sched.allm[word >> 2]);
-  if (m == NULL || !load_acq(&m->cpu_known)) return false;
-  cpu = os_thread_cpu(m->cpuclock);
+  if (!look_up(word >> 2, &l)) return false;
+  cpu = os_thread_cpu(l.cpuclock);
   if (word != pp->seen_word || tick != pp->seen_tick) {
     pp->seen_word = word;
     pp->seen_tick = tick;
@@ -65,20 +82,20 @@ static bool look_at (P *pp, int64_t now) {
     pp->signalled = false;
     return false;
   }
-  slice = load_acq(&m->tick);
+  if (!l.is_host) slice = load_acq(&l.m->tick);    /* a worker's M stays while we run */
   if (cpu >= 0 && cpu == pp->seen_cpu && (work_waits(pp) || load_seq(&sched.nidlep) == 0) &&
-      os_thread_sleeps(m->tid))
-    return retake(pp, m, word, slice, cpu);
+      os_thread_sleeps(l.tid))
+    return retake(pp, &l, word, slice, cpu);
   pp->seen_cpu = cpu;
   if (now - pp->seen_when < SLICE || !work_waits(pp)) return false;
-  if (!m->is_host && sched.can_preempt && !pp->signalled) {
+  if (!l.is_host && sched.can_preempt && !pp->signalled) {
     pp->signalled = true;
     pp->seen_when = now;
-    store_rel(&m->preempt, load_acq(&m->tick));
-    os_preempt_signal(m->thread);
+    store_rel(&l.m->preempt, slice);
+    os_preempt_signal(l.thread);
     return true;
   }
-  return retake(pp, m, word, slice, cpu);
+  return retake(pp, &l, word, slice, cpu);
 }
 
 /* Those that lost their P and compute without one. */
@@ -86,15 +103,16 @@ static void look_at_retaken (void) {
   uint32_t i;
   nretaken = 0;
   for (i = 1; i < load_acq(&sched.nallm); i++) {
-    M *m = load_acq(&sched.allm[i]);
+    Look l;
     uint32_t tick;
-    if (m == NULL || (tick = load_rlx(&m->retaken)) == 0) continue;
-    if (load_acq(&m->tick) != tick)
-      store_rlx(&m->retaken, 0);       /* another slice: it has a P */
-    else if (os_thread_cpu(m->cpuclock) - m->retaken_cpu > SLICE / 4 && !os_thread_sleeps(m->tid)) {
-      store_rlx(&m->retaken, 0);
-      store_rel(&m->preempt, tick);
-      if (sched.can_preempt) os_preempt_signal(m->thread);
+    if (!look_up(i, &l) || l.is_host || (tick = load_rlx(&l.m->retaken)) == 0) continue;
+    if (load_acq(&l.m->tick) != tick)
+      store_rlx(&l.m->retaken, 0);     /* another slice: it has a P */
+    else if (os_thread_cpu(l.cpuclock) - l.m->retaken_cpu > SLICE / 4 &&
+             !os_thread_sleeps(l.tid)) {
+      store_rlx(&l.m->retaken, 0);
+      store_rel(&l.m->preempt, tick);
+      if (sched.can_preempt) os_preempt_signal(l.thread);
     }
     else nretaken++;
   }
