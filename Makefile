@@ -142,7 +142,7 @@ unit: $(release_units)                         ## tests/c alone: the layers that
 hosts: $(release_hosts)
 
 debug: $(debug_build) $(debug_units)           ## specs, C tests with checks and perturbation
-	GOROBUILD=debug $(call busted,)
+	GOROBUILD=debug $(call busted,--exclude-tags=lifecycle$(comma)valgrind)
 	@$(call units,debug)
 
 asan_all := $(asan_build) $(asan_units) build/asan/bin/lua5.4
