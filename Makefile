@@ -4,7 +4,7 @@ CC ?= cc
 CFLAGS ?= -O2 -Wall -Wextra
 LUA ?= lua5.4
 SAN_CC ?= gcc
-TIMEOUT ?= 300
+TIMEOUT ?= 600
 PROCS ?= 1 2 8
 N ?= 20
 LIFE ?= 100
@@ -152,7 +152,7 @@ asan: $(asan_all)                              ## the same under AddressSanitize
 
 tsan_all := $(tsan_build) $(tsan_units) build/tsan/bin/lua5.4
 tsan: $(tsan_all)                              ## the same under ThreadSanitizer
-	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan$(comma)lifecycle$(comma)valgrind)
+	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan$(comma)notsan$(comma)lifecycle$(comma)valgrind)
 	tools/sanitize.sh tsan $(call units,tsan)
 
 valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgrind

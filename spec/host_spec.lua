@@ -17,7 +17,7 @@ local modes = {
 }
 
 for _, kind in ipairs { "shared", "static" } do
-  describe(("states of a C host, liblua %s #host"):format(kind), function()
+  describe(("states of a C host, liblua %s #host #notsan"):format(kind), function()
     local program
 
     setup(function() program = assert(host.build(kind)) end)

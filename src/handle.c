@@ -128,6 +128,14 @@ Handle *handle_check (lua_State *L, int arg, int type) {
   return h;
 }
 
+void handle_prepare (lua_State *L) {
+  luaL_checkstack(L, 8, NULL);
+  push_cache(L);
+  push_meta(L, OBJ_CHAN);
+  push_meta(L, OBJ_WAITGROUP);
+  lua_pop(L, 3);
+}
+
 void handle_push (lua_State *L, State *s, Obj *o, int view) {
   const void *key = (const char *)o + view;
   Handle *h;

@@ -28,6 +28,7 @@ typedef struct HandleType {
 
 extern const HandleType *handle_types[OBJ_NTYPES];   /* filled by layer 6 before the first state */
 
+void handle_prepare (lua_State *L);    /* a template: what most goroutines need */
 void handle_release_all (State *s);              /* a state that is dropped as it is */
 Handle *handle_test (lua_State *L, int idx);     /* NULL: not one of ours */
 /* The object at argument 'arg'; raises if it is not of that type. */

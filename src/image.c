@@ -25,6 +25,7 @@
 */
 #include <stdlib.h>
 #include <string.h>
+#include "handle.h"
 #include "image.h"
 #include "stdlibs.h"
 
@@ -46,6 +47,7 @@ bool image_there (void) { return there; }
 static int fill_template (lua_State *L) {
   state_register(L, NULL);
   stdlibs_open_lazy(L);
+  handle_prepare(L);
   return 0;
 }
 
