@@ -25,9 +25,9 @@ const char *wake_reason (G *g);
 void chan_check_value (lua_State *L, Chan *c, int idx, int arg);
 
 /* Each file's functions and types. */
-extern const HandleType chan_type, waitgroup_type;
+extern const HandleType chan_type, waitgroup_type, task_type;
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
-  runtime_functions[], go_functions[];
+  runtime_functions[], go_functions[], task_functions[];
 
 #pragma GCC visibility pop
 

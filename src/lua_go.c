@@ -19,6 +19,7 @@ static int push_shared (lua_State *L) {
 }
 
 int result_raise (lua_State *L, State *s, Result *r) {
+  if (result_is_no_memory(r)) return luaL_error(L, "not enough memory");
   lua_pushcfunction(L, push_shared);
   lua_pushlightuserdata(L, s);
   lua_pushlightuserdata(L, &r->v);
@@ -29,7 +30,8 @@ int result_raise (lua_State *L, State *s, Result *r) {
 
 int result_push (lua_State *L, State *s, const Result *r) {
   int top = lua_gettop(L);
-  if (r->v.tag != V_NIL) value_to_lua_shared(L, s, &r->v);
+  if (result_is_no_memory(r)) lua_pushliteral(L, "not enough memory");
+  else if (r->v.tag != V_NIL) value_to_lua_shared(L, s, &r->v);
   return lua_gettop(L) - top;
 }
 
@@ -54,6 +56,12 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   s->creator = h.g->id;
   s->ninits = load_acq(&h.s->hs->ninits);
   return s;
+}
+
+int go_prepare_protected (lua_State *L) {
+  State **s = lua_touserdata(L, 1);
+  *s = go_prepare(L, here(L), 2);
+  return 0;
 }
 
 void go_abandon (State *s) { state_free(s); }

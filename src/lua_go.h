@@ -12,6 +12,8 @@
 /* A goroutine for the function at 'arg' and the arguments behind it, ready for run_start.
 ** Raises, with nothing held. */
 State *go_prepare (lua_State *L, Here h, int arg);
+/* For lua_pcall: (State **, f, ...). */
+int go_prepare_protected (lua_State *L);
 void go_abandon (State *s);            /* it shall not start after all */
 
 /* Raise the error of 'r', a reference that is given up. */

@@ -67,7 +67,7 @@ static int l_index (lua_State *L) {
 }
 
 static const luaL_Reg *const functions[] = {
-  go_functions, chan_functions, select_functions, sync_functions, time_functions,
+  go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
   runtime_functions, NULL
 };
 
@@ -115,6 +115,7 @@ static bool init (void) {
   if (done) return true;
   handle_types[OBJ_CHAN] = &chan_type;
   handle_types[OBJ_WAITGROUP] = &waitgroup_type;
+  handle_types[OBJ_TASK] = &task_type;
   for (i = 0; functions[i] != NULL; i++) argerr_names(functions[i]);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);

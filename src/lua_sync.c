@@ -79,7 +79,8 @@ typedef struct WgEnding {
 
 static void wg_done (Ending *e, M *m, Result *r) {
   WgEnding *we = (WgEnding *)e;
-  if (r != NULL && r->ok) {
+  if (r == NULL) r = result_no_memory();
+  if (r->ok) {
     result_unref(r);
     r = NULL;
   }

@@ -23,6 +23,12 @@ Result *result_new (bool ok, Value *v, char *traceback, char *text) {
   return r;
 }
 
+static char no_memory_text[] = "a goroutine ended, but there was no memory for how";
+static Result no_memory = { .refs = 1, .text = no_memory_text };   /* that one is nobody's */
+
+Result *result_no_memory (void) { return result_ref(&no_memory); }
+bool result_is_no_memory (const Result *r) { return r == &no_memory; }
+
 void result_report (Result *r) {
   char *line;
   size_t size;

@@ -22,6 +22,9 @@ Result *result_new (bool ok, Value *v, char *traceback, char *text);
 static inline Result *result_ref (Result *r) { add_rlx(&r->refs, 1); return r; }
 /* The last reference of an error that nobody has seen prints it on stderr. */
 void result_unref (Result *r);
+/* The one that says that there was no memory for another; a reference. */
+Result *result_no_memory (void);
+bool result_is_no_memory (const Result *r);
 void result_report (Result *r);        /* print it now */
 
 #pragma GCC visibility pop
