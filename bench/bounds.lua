@@ -67,7 +67,8 @@ local bounds = {
       local alone = support.wall(("%s; %s"):format(command, command))
       local at_once = support.wall(("{ %s & %s & wait; }"):format(command, command))
       if alone and at_once then
-        return ("two plain Lua processes: %.2f times faster at once"):format(alone / at_once)
+        return ("two plain Lua processes: %.2f times faster at once"):format(alone / at_once),
+          alone / at_once
       end
     end,
   },
@@ -118,9 +119,14 @@ for _, bound in ipairs(bounds) do
     print(("skip  %-9s needs %d CPUs"):format(bound.name, bound.cpus))
   else
     local ok, text = check(bound, options.runs or 5)
+    local compared, best
+    if not ok and bound.compare then
+      compared, best = bound.compare()
+      -- where the machine does not give that much to anybody, what it gives is the measure
+      ok = best and best < 1.95 and bound.measure() >= 0.97 * best
+    end
     failed = failed or not ok
     print(("%-5s %-9s %s"):format(ok and "ok" or "FAIL", bound.name, text))
-    local compared = not ok and bound.compare and bound.compare()
     if compared then
       print(("      %-9s (%s)"):format("", compared))
     end

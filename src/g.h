@@ -165,6 +165,7 @@ struct M {
   _Atomic(uint32_t) retaken;           /* [A] sysmon's: tick of the slice whose P it took */
   int64_t retaken_cpu;                 /* sysmon's: CPU time used then */
   Note note;
+  int32_t spin;                        /* [O] how long to look before sleeping, nanoseconds */
   Event event;                         /* hosts wait on this one */
   bool event_ok;
   bool (*interrupted) (void *);        /* hosts: does a signal handler want the script? */

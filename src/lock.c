@@ -38,6 +38,18 @@ void note_wake (Note *n) {
     os_futex_wake(&n->set, 1);
 }
 
+bool note_spin (Note *n, int64_t ns) {
+  int64_t until = os_now() + ns;
+  do {
+    int i;
+    for (i = 0; i < 16; i++) {
+      if (load_acq(&n->set) == 1) return true;
+      cpu_relax();
+    }
+  } while (os_now() < until);
+  return false;
+}
+
 bool note_sleep (Note *n, int64_t ns) {
   int64_t until = (ns == FOREVER) ? FOREVER : os_now() + ns;
   uint32_t s = 0;

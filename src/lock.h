@@ -63,6 +63,7 @@ typedef struct Note { _Atomic(uint32_t) set; } Note;
 
 static inline void note_clear (Note *n) { store_rlx(&n->set, 0); }
 void note_wake (Note *n);
+bool note_spin (Note *n, int64_t ns);  /* look for at most 'ns' before sleeping; true: woken */
 bool note_sleep (Note *n, int64_t ns); /* true: woken; false: 'ns' have passed */
 
 #pragma GCC visibility pop

@@ -251,6 +251,23 @@ void sched_own (M *m, G *g) {
 
 /* ---------------------------------------------------------------- Ms */
 
+/*
+** Before it sleeps an M looks for a while whether it is woken: to put a thread to sleep and to
+** wake it costs more than many a wait is long (a main script and a goroutine that talk to each
+** other).  How long depends on what came of it the last times.  On one CPU there is no point.
+*/
+#define SPIN_MIN 1000
+#define SPIN_MAX 50000
+
+static bool spin (M *m) {
+  bool woken;
+  if (sched.ncpu < 2) return false;
+  woken = note_spin(&m->note, m->spin < SPIN_MIN ? SPIN_MIN : m->spin);
+  if (!woken) m->spin /= 2;
+  else if (m->spin < SPIN_MAX) m->spin = m->spin < SPIN_MIN ? 2 * SPIN_MIN : 2 * m->spin;
+  return woken;
+}
+
 /* M's are reused and never freed: sysmon may look at one that has just left. */
 static M *free_ms;                     /* [L:sched] by 'next' */
 
@@ -274,6 +291,7 @@ static M *m_new (bool is_host) {
   m->is_host = is_host;
   m->cpuclock = (clockid_t)-1;
   m->event.fd = -1;
+  m->spin = SPIN_MAX / 4;
   lock_acquire(&sched.lock);
   for (i = 1; i < MAX_MS && load_rlx(&sched.allm[i]) != NULL; i++) continue;
   if (i < MAX_MS && (is_host || sched.nworkers < sched.max_threads)) {
@@ -376,16 +394,10 @@ void m_give (M *m, P *pp) {
   m_wake(m);
 }
 
-#define HOST_SPINS 200                 /* some microseconds: a futex round trip costs more */
-
 /* A host's thread sleeps where Ctrl-C can reach it; its handler's wish ends the wait. */
 static void host_sleep (M *m) {
   uint32_t s = 0;
-  int i;
-  for (i = 0; i < HOST_SPINS; i++) {
-    if (load_acq(&m->note.set) == 1) return;
-    cpu_relax();
-  }
+  if (spin(m)) return;
   cas_acqrel(&m->note.set, &s, 2);
   for (;;) {
     if (load_acq(&m->note.set) == 1) return;
@@ -418,7 +430,7 @@ void m_wait (M *m) {
   for (;;) {                           /* a wake-up left over from before may end a sleep */
     P *pp;
     if (m->is_host) host_sleep(m);
-    else note_sleep(&m->note, FOREVER);
+    else if (!spin(m)) note_sleep(&m->note, FOREVER);
     note_clear(&m->note);
     lock_acquire(&sched.lock);
     pp = m->nextp;
@@ -688,7 +700,7 @@ static bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
   lock_release(&sched.lock);
   sched_ready_all(NULL, &dead);
   GORO_POINT();
-  note_sleep(&m->note, left);
+  if (left < SPIN_MAX || !spin(m)) note_sleep(&m->note, left);
   lock_acquire(&sched.lock);
   if (poll) {
     sched.poller = NULL;
@@ -897,7 +909,8 @@ bool sched_init (const SchedHooks *h) {
   store_rlx(&sched.nprocs, 0);
   s = getenv("GOROMAXPROCS");
   n = s != NULL ? atoi(s) : 0;
-  if (n <= 0) n = os_num_cpu();
+  sched.ncpu = os_num_cpu();
+  if (n <= 0) n = sched.ncpu;
   sched_maxprocs(n);
   done = load_rlx(&sched.nprocs) > 0;
   return done;

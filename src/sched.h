@@ -52,6 +52,7 @@ typedef struct Sched {
   _Atomic(uint32_t) sysmon_running;    /* [A] changed under the lock */
   _Atomic(uint32_t) sysmon_waits;      /* [A] sleeps on its note: no P is in use */
   Note sysmon_note;
+  int ncpu;                            /* [I] CPUs this process may use */
   bool can_preempt;                    /* [I] our signal handler is installed */
   /* figures for goro.stats */
   _Atomic(uint64_t) nspawned, nsteals, nhandoffs, npreempted, nswitches_dead;
