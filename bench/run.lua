@@ -37,6 +37,12 @@ local workloads = {
   { "closure", "floor_lua", "closure", "string.dump, load, three upvalues" },
   { "string1m", "floor_c", "memcpy1m", "one memcpy" },
   { "table10k", "floor_lua", "table10k", "a deep copy in Lua" },
+  { "mutex", "floor_lua", "two_calls", "two method calls of C functions" },
+  { "mutex_close" },
+  { "mutex4", "floor_lua", "two_calls", "the same" },
+  { "map_one", "floor_lua", "two_calls", "the same" },
+  { "map_many", "floor_lua", "two_calls", "the same" },
+  { "map_update" },
 }
 
 -- Floors that stand below a table of all workloads: what a state without libraries costs.

@@ -6,6 +6,7 @@
 #include "handle.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
+uint8_t handle_slots[OBJ_NTYPES];
 static const char handle_key = 0;      /* metatable[&handle_key] = true: a handle's */
 static const char metas_key = 0;       /* registry[&metas_key][type] = metatable */
 
@@ -89,8 +90,9 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
     return;
   }
   lua_pop(L, 1);
-  h = lua_newuserdatauv(L, sizeof *h, 0);
+  h = lua_newuserdatauv(L, sizeof *h, handle_slots[o->type]);
   h->o = NULL;
+  h->held = 0;
   h->view = (uint8_t)view;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &metas_key);
   lua_rawgeti(L, -1, o->type + 1);

@@ -9,7 +9,12 @@
 
 #include "state.h"
 
-typedef struct Handle { Obj *o; uint8_t view; } Handle;
+typedef struct Handle {
+  Obj *o;
+  uint8_t view;
+  uint32_t held;                       /* how often this state's goroutine holds it, where its
+                                          bindings count that */
+} Handle;
 
 typedef struct HandleType {
   const char *name;                    /* in errors and tostring */
@@ -17,7 +22,10 @@ typedef struct HandleType {
   const luaL_Reg *meta;                /* further metamethods, or NULL */
 } HandleType;
 
-extern const HandleType *handle_types[OBJ_NTYPES];   /* filled by layer 6 before the first state */
+/* Filled by layer 6 before the first state: the types, and how many user values their handles
+** have. */
+extern const HandleType *handle_types[OBJ_NTYPES];
+extern uint8_t handle_slots[OBJ_NTYPES];
 
 void handle_register (lua_State *L);             /* metatables, in a new state */
 Handle *handle_test (lua_State *L, int idx);     /* NULL: not one of ours */
