@@ -273,6 +273,84 @@ local function table10k(n)
   pass(n, 0, function() return t end, ignore)
 end
 
+-- --- locks and maps -------------------------------------------------------------------------
+
+-- Four goroutines, each of which calls f(i, n / 4) for its number i.
+local function four(n, f, ...)
+  local wg = goro.WaitGroup()
+  for i = 1, 4 do
+    wg:go(f, i, n // 4, ...)
+  end
+  wg:wait()
+end
+
+local function mutex(n)
+  local mu = goro.Mutex()
+  for _ = 1, n do
+    mu:lock()
+    mu:unlock()
+  end
+end
+
+local function mutex_close(n)
+  local mu = goro.Mutex()
+  for _ = 1, n do
+    local _ <close> = mu:lock()
+  end
+end
+
+local function mutex4(n)
+  local mu = goro.Mutex()
+  four(n, function(_, k)
+    local counter = 0
+    for _ = 1, k do
+      mu:lock()
+      counter = counter + 1
+      mu:unlock()
+    end
+  end)
+end
+
+local KEYS = 1000
+
+-- A load and a store; of one key, or of keys of one's own.
+local function map_pass(map, k, keys)
+  local n = #keys
+  for j = 1, k do
+    local key = keys[j % n + 1]
+    map:load(key)
+    map:store(key, j)
+  end
+end
+
+local function map_one(n)
+  local map = goro.Map()
+  four(n, function(_, k)
+    map_pass(map, k, { "key" })
+  end)
+end
+
+local function map_many(n)
+  local map = goro.Map()
+  four(n, function(i, k)
+    local keys = {}
+    for j = 1, KEYS do
+      keys[j] = "key " .. i .. " " .. j
+    end
+    map_pass(map, k, keys)
+  end)
+end
+
+local function map_update(n)
+  local map = goro.Map()
+  four(n, function(_, k)
+    for _ = 1, k do
+      map:update("key", function(v) return (v or 0) + 1 end)
+    end
+  end)
+  assert(map:load("key") == n // 4 * 4)
+end
+
 -- --- computing ------------------------------------------------------------------------------
 
 -- The same function as in bench/floor.lua.
@@ -326,6 +404,12 @@ local list = {
   { "closure", 200000, "ns", closure },
   { "string1m", 2000, "MB/s", string1m },
   { "table10k", 400, "us", table10k },
+  { "mutex", 2000000, "ns", mutex },
+  { "mutex_close", 2000000, "ns", mutex_close },
+  { "mutex4", 1000000, "ns", mutex4 },
+  { "map_one", 500000, "ns", map_one },
+  { "map_many", 500000, "ns", map_many },
+  { "map_update", 500000, "ns", map_update },
 }
 
 local per_unit = {

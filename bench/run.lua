@@ -19,7 +19,8 @@ usage: tools/lua bench/run.lua [options]
 Workloads run with 1 and 2 workers, in goro and, where installed, in Go and Erlang.
 ]]
 
--- name; the floor: language and name; what it says for the legend.
+-- name; the floor: language and name; what it says for the legend.  erlang = false: it has no
+-- such thing.
 local workloads = {
   { "spawn", "floor_c", "newstate", "luaL_newstate + luaL_openlibs + lua_close" },
   { "parked", "floor_c", "state_bytes", "what a plain state with its libraries allocates" },
@@ -37,6 +38,12 @@ local workloads = {
   { "closure", "floor_lua", "closure", "string.dump, load, three upvalues" },
   { "string1m", "floor_c", "memcpy1m", "one memcpy" },
   { "table10k", "floor_lua", "table10k", "a deep copy in Lua" },
+  { "mutex", "floor_lua", "two_calls", "two method calls of C functions", erlang = false },
+  { "mutex_close", erlang = false },
+  { "mutex4", "floor_lua", "two_calls", "the same", erlang = false },
+  { "map_one", "floor_lua", "two_calls", "the same", erlang = false },
+  { "map_many", "floor_lua", "two_calls", "the same", erlang = false },
+  { "map_update", erlang = false },
 }
 
 -- Floors that stand below a table of all workloads: what a state without libraries costs.
@@ -65,7 +72,8 @@ local function run_workload(results, ready, w)
   local name, floor, floor_name = w[1], w[2] and support[w[2]], w[3]
   for _, workers in ipairs(WORKERS) do
     for _, language in ipairs(ready) do
-      if language ~= support.floor_lua and language ~= support.floor_c then
+      local floor_only = language == support.floor_lua or language == support.floor_c
+      if not floor_only and (language ~= support.erlang or w.erlang ~= false) then
         note_figure(results, name, language.name, workers,
           support.run(language, workers, name))
       end

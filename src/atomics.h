@@ -21,6 +21,7 @@
 #define store_rel(p, v)    atomic_store_explicit((p), (v), memory_order_release)
 #define store_seq(p, v)    atomic_store_explicit((p), (v), memory_order_seq_cst)
 #define xchg_acqrel(p, v)  atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+#define xchg_seq(p, v)     atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 #define add_rlx(p, v)      atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
 #define add_acqrel(p, v)   atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define sub_acqrel(p, v)   atomic_fetch_sub_explicit((p), (v), memory_order_acq_rel)

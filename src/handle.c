@@ -7,6 +7,7 @@
 #include "handle.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
+uint8_t handle_slots[OBJ_NTYPES];
 static const char handle_key = 0;      /* metatable[&handle_key] = true: a handle's */
 static const char cache_key = 0;       /* registry[&cache_key] = handles by address, weak */
 static const char meta_keys[OBJ_NTYPES];         /* registry[&meta_keys[type]] = metatable */
@@ -146,10 +147,11 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
     return;
   }
   lua_pop(L, 1);
-  h = lua_newuserdatauv(L, sizeof *h, 0);
+  h = lua_newuserdatauv(L, sizeof *h, handle_slots[o->type]);
   s->nhandles++;
   h->o = NULL;
   h->owner = NULL;
+  h->held = 0;
   h->view = (uint8_t)view;
   push_meta(L, o->type);
   lua_setmetatable(L, -2);

@@ -18,6 +18,8 @@ typedef struct Handle {
   struct Handle *next, *prev;          /* goroutines: State.handles */
   State *owner;                        /* whose list it is in, or NULL */
   uint8_t view;
+  uint32_t held;                       /* how often this state's goroutine holds it, where its
+                                          bindings count that */
 } Handle;
 
 typedef struct HandleType {
@@ -26,7 +28,10 @@ typedef struct HandleType {
   const luaL_Reg *meta;                /* further metamethods, or NULL */
 } HandleType;
 
-extern const HandleType *handle_types[OBJ_NTYPES];   /* filled by layer 6 before the first state */
+/* Filled by layer 6 before the first state: the types, and how many user values their handles
+** have. */
+extern const HandleType *handle_types[OBJ_NTYPES];
+extern uint8_t handle_slots[OBJ_NTYPES];
 
 void handle_prepare (lua_State *L);    /* a template: what most goroutines need */
 void handle_release_all (State *s);              /* a state that is dropped as it is */

@@ -80,8 +80,8 @@ void lock_push (Lock *l) {
   GORO_POINT();
   if (nheld > 0) {
     Lock *top = held[nheld - 1];
-    if (top->rank > l->rank || (top->rank == l->rank && l->rank != RANK_CHAN) ||
-        (top->rank == l->rank && top >= l))
+    bool several = l->rank == RANK_CHAN || l->rank == RANK_SHARD;
+    if (top->rank > l->rank || (top->rank == l->rank && (!several || top >= l)))
       goro_fatal("lock of rank %d taken while one of rank %d is held", l->rank, top->rank);
   }
   if (nheld == MAX_HELD) goro_fatal("too many locks held");

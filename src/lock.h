@@ -3,7 +3,7 @@
 **
 ** A Lock guards a few instructions: nobody allocates from Lua, calls Lua, readies a goroutine
 ** or waits while holding one.  Locks have ranks; a thread may take a lock only if it holds none
-** of the same or a higher rank (channels among themselves: in address order, see select.c).
+** of the same or a higher rank (channels, and a Map's shards: several in address order).
 ** Test builds check this.
 */
 #ifndef GORO_LOCK_H
@@ -18,6 +18,7 @@ typedef enum LockRank {                /* taken in this order */
   RANK_HOST = 1,                       /* Host.lock: list of goroutines, panics */
   RANK_TIMERS,                         /* TimerShard.lock */
   RANK_OBJECT,                         /* one WaitGroup ... */
+  RANK_SHARD,                          /* one of a Map; several in address order */
   RANK_CHAN,                           /* Chan.lock; several in address order */
   RANK_SCHED,                          /* sched.lock */
   RANK_LEAF                            /* anything that takes no other lock */

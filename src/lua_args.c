@@ -33,7 +33,18 @@ int64_t arg_timeout (lua_State *L, int arg, int64_t deflt) {
   return now + (ns > 0 ? ns : 1);
 }
 
+int64_t arg_timeout_again (lua_State *L, int arg, int64_t until) {
+  if (lua_isnoneornil(L, arg) || lua_type(L, arg) == LUA_TNUMBER) return until;
+  return arg_timeout(L, arg, FOREVER);
+}
+
 const char *wake_reason (G *g) {
   (void)g;
   return "timeout";
+}
+
+int false_reason (lua_State *L, Here h) {
+  lua_pushboolean(L, 0);
+  lua_pushstring(L, wake_reason(h.g));
+  return 2;
 }

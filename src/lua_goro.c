@@ -12,6 +12,7 @@
 #include <string.h>
 #include "image.h"
 #include "lua_args.h"
+#include "lua_guard.h"
 #include "lua_runtime.h"
 
 #define VERSION "0.1.0"
@@ -68,7 +69,7 @@ static int l_index (lua_State *L) {
 
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
-  runtime_functions, NULL
+  runtime_functions, mutex_functions, cond_functions, semaphore_functions, map_functions, NULL
 };
 
 static void push_module (lua_State *L) {
@@ -116,6 +117,16 @@ static bool init (void) {
   handle_types[OBJ_CHAN] = &chan_type;
   handle_types[OBJ_WAITGROUP] = &waitgroup_type;
   handle_types[OBJ_TASK] = &task_type;
+  handle_types[OBJ_MUTEX] = &mutex_type;
+  handle_types[OBJ_RWMUTEX] = &rwmutex_type;
+  handle_types[OBJ_ONCE] = &once_type;
+  handle_types[OBJ_COND] = &cond_type;
+  handle_types[OBJ_SEMAPHORE] = &semaphore_type;
+  handle_types[OBJ_ATOMIC] = &atomic_type;
+  handle_types[OBJ_MAP] = &map_type;
+  handle_slots[OBJ_MUTEX] = handle_slots[OBJ_RWMUTEX] = GUARD_SLOT;
+  handle_slots[OBJ_SEMAPHORE] = GUARD_SLOT;
+  handle_slots[OBJ_MAP] = 1;           /* lua_map.c's own */
   for (i = 0; functions[i] != NULL; i++) argerr_names(functions[i]);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);

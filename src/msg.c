@@ -9,6 +9,7 @@ Msg *msg_new_string (const char *s, size_t len) {
   Msg *m = malloc(sizeof *m + len);
   if (m == NULL) return NULL;
   memset(m, 0, sizeof *m);
+  store_rlx(&m->refs, 1);
   m->len = m->cap = len;
   m->bytes = (char *)(m + 1);
   if (len > 0) memcpy(m->bytes, s, len);
@@ -21,6 +22,7 @@ Msg *msg_new (void) {
   Msg *m = malloc(sizeof *m + FIRST_ROOM);
   if (m == NULL) return NULL;
   memset(m, 0, sizeof *m);
+  store_rlx(&m->refs, 1);
   m->cap = FIRST_ROOM;
   m->bytes = (char *)(m + 1);
   return m;
@@ -58,6 +60,7 @@ int64_t msg_add_obj (Msg *m, Obj *o) {
 
 void msg_free (Msg *m) {
   uint32_t i;
+  if (msg_is_shared(m) && sub_acqrel(&m->refs, 1) != 1) return;
   for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
   free(m->objs);
   if (m->bytes != (char *)(m + 1)) free(m->bytes);
@@ -72,4 +75,10 @@ void value_drop (Value *v) {
   if (v->tag == V_OBJ) obj_unref(v->u.o);
   else if (v->tag >= V_STR) msg_free(v->u.m);
   *v = NIL_VALUE;
+}
+
+Value value_share (const Value *v) {
+  if (v->tag == V_OBJ) obj_ref(v->u.o);
+  else if (v->tag >= V_STR) add_rlx(&v->u.m->refs, 1);
+  return *v;
 }

@@ -53,13 +53,15 @@ typedef struct Value {
 
 enum { VIEW_BOTH, VIEW_SEND, VIEW_RECV };
 
-/* An encoded message.  Owned by one Value (or one goroutine that is being started). */
+/* An encoded message.  Owned by one Value (or one goroutine that is being started); those of a
+** Map's values by several, and then constant. */
 typedef struct Msg {
   size_t len;                          /* bytes in use */
   size_t cap;
   struct Obj **objs;                   /* references held, by number */
   uint32_t nobjs, capobjs;
   uint32_t nvals;                      /* top-level values encoded */
+  _Atomic(uint32_t) refs;              /* [A] owners */
   struct Msg *next;                    /* State.limbo */
   char *bytes;                         /* own allocation, or right behind this struct */
 } Msg;
@@ -70,9 +72,12 @@ Msg *msg_new_string (const char *s, size_t len);   /* NULL: no memory */
 Msg *msg_new (void);                               /* empty, to be written; NULL: no memory */
 bool msg_reserve (Msg *m, size_t more);            /* room for 'more' bytes behind len */
 int64_t msg_add_obj (Msg *m, Obj *o);              /* takes a new reference; its number, or -1 */
-void msg_free (Msg *m);                            /* with the references it holds */
+void msg_free (Msg *m);                            /* one owner less; the last frees it, with
+                                                      the references it holds */
+static inline bool msg_is_shared (Msg *m) { return load_acq(&m->refs) > 1; }
 size_t value_size (const Value *v);                /* bytes behind the slot */
 void value_drop (Value *v);                        /* release what it owns; nil afterwards */
+Value value_share (const Value *v);                /* the same value, with references of its own */
 
 #pragma GCC visibility pop
 

@@ -448,9 +448,38 @@ static int push_object (lua_State *L) {
   return 1;
 }
 
+static int push_bytes (lua_State *L) {
+  const Msg *m = lua_touserdata(L, 1);
+  lua_pushlstring(L, m->bytes, m->len);
+  return 1;
+}
+
+/* One that others own too cannot be in our limbo: short ones are copied first, so that nothing
+** is held when Lua has no memory. */
+static void push_shared_string (lua_State *L, Msg *m) {
+  char buf[256];
+  size_t len = m->len;
+  int status;
+  if (len <= sizeof buf) {
+    memcpy(buf, m->bytes, len);
+    msg_free(m);
+    lua_pushlstring(L, buf, len);
+    return;
+  }
+  lua_pushcfunction(L, push_bytes);
+  lua_pushlightuserdata(L, m);
+  status = lua_pcall(L, 1, 1, 0);
+  msg_free(m);
+  if (status != LUA_OK) lua_error(L);
+}
+
 /* A string that Lua may have no memory for: the message is kept where the next can find it. */
 static void push_string (lua_State *L, State *s, Msg *m) {
   Msg **pp;
+  if (msg_is_shared(m)) {
+    push_shared_string(L, m);
+    return;
+  }
   m->next = s->limbo;
   s->limbo = m;
   lua_pushlstring(L, m->bytes, m->len);

@@ -20,6 +20,15 @@ static inline void waitq_push (WaitQ *q, Sudog *s) {
   s->enqueued = true;
 }
 
+static inline void waitq_push_front (WaitQ *q, Sudog *s) {
+  s->prev = NULL;
+  s->next = q->head;
+  if (q->head != NULL) q->head->prev = s;
+  else q->tail = s;
+  q->head = s;
+  s->enqueued = true;
+}
+
 static inline void waitq_remove (WaitQ *q, Sudog *s) {
   if (s->prev != NULL) s->prev->next = s->next;
   else q->head = s->next;

@@ -7,7 +7,7 @@ table='
 1 list heap buf hash lock note arena
 2 g runq timers netpoll netpoll_* msg result
 3 sched proc park waitq handoff sysmon host
-4 chan select waitgroup task sync smap sleep fdwait
+4 chan select waitgroup task mutex rwmutex sync smap sleep fdwait
 5 argerr handle lazy stdlibs state image run costate marshal unmarshal proto modref
 6 lua_*
 '

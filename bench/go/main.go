@@ -298,6 +298,99 @@ func table10k(n int) {
 	}, func(table) {})
 }
 
+// --- locks and maps ---------------------------------------------------------------------------
+
+// Four goroutines, each of which calls f(i, n / 4) for its number i.
+func four(n int, f func(i, k int)) {
+	var wg sync.WaitGroup
+	wg.Add(4)
+	for i := 0; i < 4; i++ {
+		go func(i int) {
+			f(i, n/4)
+			wg.Done()
+		}(i)
+	}
+	wg.Wait()
+}
+
+func mutex(n int) {
+	var mu sync.Mutex
+	for i := 0; i < n; i++ {
+		mu.Lock()
+		mu.Unlock()
+	}
+}
+
+func deferred(mu *sync.Mutex) {
+	mu.Lock()
+	defer mu.Unlock()
+}
+
+func mutexClose(n int) {
+	var mu sync.Mutex
+	for i := 0; i < n; i++ {
+		deferred(&mu)
+	}
+}
+
+func mutex4(n int) {
+	var mu sync.Mutex
+	counter := 0
+	four(n, func(_, k int) {
+		for i := 0; i < k; i++ {
+			mu.Lock()
+			counter++
+			mu.Unlock()
+		}
+	})
+	if counter != n/4*4 {
+		panic("wrong count")
+	}
+}
+
+const keys = 1000
+
+// A load and a store; of one key, or of keys of one's own.
+func mapPass(m *sync.Map, k int, names []string) {
+	for j := 0; j < k; j++ {
+		name := names[j%len(names)]
+		m.Load(name)
+		m.Store(name, j)
+	}
+}
+
+func mapOne(n int) {
+	var m sync.Map
+	four(n, func(_, k int) { mapPass(&m, k, []string{"key"}) })
+}
+
+func mapMany(n int) {
+	var m sync.Map
+	four(n, func(i, k int) {
+		names := make([]string, keys)
+		for j := range names {
+			names[j] = fmt.Sprintf("key %d %d", i, j)
+		}
+		mapPass(&m, k, names)
+	})
+}
+
+// sync.Map has no update: a map under a mutex.
+func mapUpdate(n int) {
+	var mu sync.Mutex
+	m := map[string]int{}
+	four(n, func(_, k int) {
+		for j := 0; j < k; j++ {
+			mu.Lock()
+			m["key"]++
+			mu.Unlock()
+		}
+	})
+	if m["key"] != n/4*4 {
+		panic("wrong count")
+	}
+}
+
 // --- computing --------------------------------------------------------------------------------
 
 func collatz(n int) int {
@@ -355,6 +448,12 @@ var list = []workload{
 	{"closure", 4000000, "ns", closure, false, false},
 	{"string1m", 1000, "MB/s", string1m, false, false},
 	{"table10k", 1000, "us", table10k, false, false},
+	{"mutex", 50000000, "ns", mutex, false, false},
+	{"mutex_close", 50000000, "ns", mutexClose, false, false},
+	{"mutex4", 10000000, "ns", mutex4, false, false},
+	{"map_one", 4000000, "ns", mapOne, false, false},
+	{"map_many", 4000000, "ns", mapMany, false, false},
+	{"map_update", 4000000, "ns", mapUpdate, false, false},
 }
 
 func main() {
