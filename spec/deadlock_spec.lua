@@ -234,7 +234,7 @@ describe("a deadlock #deadlock", function()
 
     it("all that when nobody catches it, and the script fails with status 1", function()
       assert.equal(1, result.code, script.account(result))
-      assert(result.err:find("^lua[%d.]*: [^\n]*" .. message:gsub("%p", "%%%0")),
+      assert(result.err:find("^[^\n:]*lua[%d.]*: [^\n]*" .. message:gsub("%p", "%%%0")),
         script.account(result))
       has(result.err, script.at(source, "deep"))
     end)

@@ -400,7 +400,7 @@ describe("a Map #map", function()
       it()
       assert.is_nil((it()))
       assert.is_nil((it()))
-      for _ in m:range() do break end
+      for _ in m:range() do break end -- luacheck: ignore 512
       for _ in goro.Map():range() do error("empty") end
     end)
 

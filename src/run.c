@@ -341,9 +341,13 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
 }
 
 static const char *nil_global_hint (const char *msg, char *buf, size_t size) {
-  const char *p = strstr(msg, "a nil value (global '"), *q;
-  if (p == NULL) return NULL;
-  p += strlen("a nil value (global '");
+  static const char *const heads[] = { "a nil value (global '", "global '" };
+  const char *p = NULL, *q;
+  int i;
+  for (i = 0; i < 2 && p == NULL; i++)
+    if ((p = strstr(msg, heads[i])) != NULL) p += strlen(heads[i]);
+  /* (5.4.3 says "global 'f' is not callable (a nil value)") */
+  if (p == NULL || (i == 2 && strstr(p, "(a nil value)") == NULL)) return NULL;
   q = strchr(p, '\'');
   if (q == NULL || q - p > 100) return NULL;
   snprintf(buf, size, "(goroutines have their own globals: pass '%.*s' as an argument, "

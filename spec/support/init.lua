@@ -55,6 +55,16 @@ local function watch()
   end)
 end
 
+--- Lua 5.4.0 to 5.4.2: __close cannot yield, and an error in it is lost behind an earlier one.
+M.old_close = not pcall(function()
+  local co = coroutine.wrap(function()
+    local guard <close> = setmetatable({}, { __close = function() coroutine.yield() end })
+    return guard
+  end)
+  co()
+  co()
+end)
+
 local baseline = 1
 
 --- For before_each.
