@@ -361,7 +361,7 @@ void classes_take (lua_State *L, ClassRec *r, int t, uint64_t no, bool whole, Sh
   if (known) {
     push_index(L, r, kept);
     index = lua_gettop(L);
-    lua_newtable(L);                   /* fields set; of a whole one, the version they were */
+    lua_newtable(L);                   /* the fields set; of a whole one { key, version ... } */
     set = lua_gettop(L);
   }
   lua_pushnil(L);
@@ -383,9 +383,15 @@ void classes_take (lua_State *L, ClassRec *r, int t, uint64_t no, bool whole, Sh
       lua_pop(L, 1);
       if (whole || f->stamp == no) {
         lua_pushvalue(L, -2);
-        if (whole) lua_pushinteger(L, (lua_Integer)f->stamp);
-        else lua_pushvalue(L, -2);
-        lua_rawset(L, set);
+        if (whole) {
+          lua_rawseti(L, set, 2 * (lua_Integer)i + 1);
+          lua_pushinteger(L, (lua_Integer)f->stamp);
+          lua_rawseti(L, set, 2 * (lua_Integer)i + 2);
+        }
+        else {
+          lua_pushvalue(L, -2);
+          lua_rawset(L, set);
+        }
       }
     }
     i++;

@@ -11,8 +11,8 @@
 **
 ** A version's body is a message of five values: the fields (of the whole class: its own pairs;
 ** else those that were set), the keys that were removed or nil, the metatable (false: none now;
-** nil: as before), of a whole one that is not the first { [key] = version in which it was set }
-** or nil, the version in which the metatable was set.
+** nil: as before), of a whole one that is not the first a list of its keys, each followed by the
+** version in which it was set, and the version in which the metatable was.
 */
 #ifndef GORO_CLASSES_H
 #define GORO_CLASSES_H
