@@ -263,10 +263,15 @@ static inline uint64_t bits (lua_State *L, int idx, uint8_t *type) {
   return (uint64_t)(uintptr_t)lua_topointer(L, idx);
 }
 
-static bool holds (lua_State *L, const Field *f, int k, int v) {
-  uint8_t kt, vt;
-  uint64_t kb = bits(L, k, &kt), vb = bits(L, v, &vt);
-  return f->key == kb && f->value == vb && f->ktype == kt && f->vtype == vt;
+/* Most fields are named functions: an address each, and no look at their types.  (No object's
+** address is that of another thing in the same field: what was there is kept.) */
+static inline bool holds (lua_State *L, const Field *f) {
+  const void *k = lua_topointer(L, -2), *v = lua_topointer(L, -1);
+  uint8_t type;
+  if (k != NULL ? f->key != (uint64_t)(uintptr_t)k
+                : f->key != bits(L, -2, &type) || f->ktype != type) return false;
+  return v != NULL ? f->value == (uint64_t)(uintptr_t)v
+                   : f->value == bits(L, -1, &type) && f->vtype == type;
 }
 
 static const void *metatable_of (lua_State *L, int t) {
@@ -283,7 +288,7 @@ bool classes_same (lua_State *L, const ClassRec *r, int t) {
   if (metatable_of(L, t) != r->shape.meta) return false;
   lua_pushnil(L);
   while (lua_next(L, t)) {
-    if (i == r->shape.n || !holds(L, &r->shape.fields[i], -2, -1)) {
+    if (i == r->shape.n || !holds(L, &r->shape.fields[i])) {
       lua_pop(L, 2);
       return false;
     }
@@ -349,11 +354,20 @@ static void push_removed (lua_State *L, int index) { /* the keys left in 'index'
   }
 }
 
+/* Is the key that of a field which objects must be asked for? */
+static bool is_special (lua_State *L, int k) {
+  const char *name;
+  if (lua_type(L, k) != LUA_TSTRING) return false;
+  name = lua_tostring(L, k);
+  return strcmp(name, "__goro") == 0 || strcmp(name, "__gc") == 0;
+}
+
 void classes_take (lua_State *L, ClassRec *r, int t, uint64_t no, bool whole, Shape *fresh) {
   int top = lua_gettop(L), kept = top + 1, list = top + 2, index = 0, set = 0;
   bool known = r->v != NULL && !r->dirty;          /* the old shape tells something */
   uint32_t i = 0, n = count_fields(L, t);
   luaL_checkstack(L, 16, "classes");
+  r->plain = true;
   fresh->fields = malloc((n ? n : 1) * sizeof *fresh->fields);
   if (fresh->fields == NULL) luaL_error(L, "not enough memory");
   classes_kept(L, t);
@@ -371,6 +385,7 @@ void classes_take (lua_State *L, ClassRec *r, int t, uint64_t no, bool whole, Sh
     f->key = bits(L, -2, &f->ktype);
     f->value = bits(L, -1, &f->vtype);
     f->stamp = no;
+    if (is_special(L, -2)) r->plain = false;
     if (known) {
       lua_pushvalue(L, -2);
       if (lua_rawget(L, index) == LUA_TNUMBER) {

@@ -43,6 +43,7 @@ typedef struct ClassRec {
   Version *v;                          /* counted: what the table is like (home: was); or NULL */
   bool home;                           /* the table is the original */
   bool dirty;                          /* home: the shape is not that of 'v' */
+  bool plain;                          /* home: there is no __goro and no __gc in the shape */
   bool live;                           /* sweep: its table is there */
   Shape shape;                         /* home */
   uint64_t above[ABOVE];               /* home: versions of the classes above, published with it */

@@ -591,6 +591,20 @@ static uint64_t look_above (Enc *e, int depth) {
   return v == NULL ? 0 : v->no;
 }
 
+/* Is the class at 't', or was it in this message, as it was published, with nothing special in
+** it and nothing above?  The common case. */
+static bool is_as_ever (Enc *e, ClassRec *r, int t) {
+  static const uint64_t nothing[ABOVE];
+  if (!r->home || !r->plain || r->v == NULL || r->dirty ||
+      memcmp(r->above, nothing, sizeof nothing) != 0) return false;
+  enter_classes(e);
+  if (r->session == e->x->serial) return r->now == r->v;
+  if (!classes_same(e->L, r, t)) return false;
+  r->session = e->x->serial;
+  r->now = r->v;
+  return true;
+}
+
 /* The version in which the class on top (which stays) crosses in this message. */
 static Version *version_for (Enc *e, ClassRec *r, int depth) {
   Session *x = e->x;
@@ -598,7 +612,7 @@ static Version *version_for (Enc *e, ClassRec *r, int depth) {
   int t = lua_gettop(L);
   uint64_t above[ABOVE] = { 0, 0 };
   enter_classes(e);
-  if (r->session == x->serial) return r->now;
+  if (r->session == x->serial || is_as_ever(e, r, t)) return r->now;
   luaL_checkstack(L, LUA_MINSTACK, "classes");
   lua_pushliteral(L, "__goro");
   if (lua_rawget(L, t) == LUA_TNIL) {
@@ -795,8 +809,18 @@ static void put_met (Enc *e, const void *p, uint32_t n) {      /* on top, met be
 static bool look_at_metatable (Enc *e, bool *made) {
   lua_State *L = e->L;
   int object = lua_gettop(L);
+  const void *p;
+  ClassRec *r;
   if (!lua_getmetatable(L, object)) return false;
-  if (lua_topointer(L, -1) != e->last_meta && lua_topointer(L, -1) != e->last_modref) {
+  p = lua_topointer(L, -1);
+  if (p == e->last_meta || p == e->last_modref) (void)p;
+  else if ((r = classes_find(L, e->s, -1)) != NULL && is_as_ever(e, r, object + 1)) {
+    if (!modref_may_know(&e->s->modref, p)) {
+      e->last_class = class_number(e, r);
+      e->last_meta = p;
+    }
+  }
+  else {
     lua_pushliteral(L, "__goro");
     if (lua_rawget(L, -2) != LUA_TNIL) {
       lua_remove(L, -2);

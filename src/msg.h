@@ -58,11 +58,12 @@ enum { VIEW_BOTH, VIEW_SEND, VIEW_RECV };
 typedef struct Msg {
   size_t len;                          /* bytes in use */
   size_t cap;
-  struct Obj **objs;                   /* references held, by number */
+  struct Obj **objs;                   /* references held, by number: own allocation, or 'few' */
   uint32_t nobjs, capobjs;
   uint32_t nvals;                      /* top-level values encoded */
   struct Msg *next;                    /* State.limbo */
   char *bytes;                         /* own allocation, or right behind this struct */
+  struct Obj *few[2];
 } Msg;
 
 static const Value NIL_VALUE = { { 0 }, V_NIL, 0 };
