@@ -563,8 +563,13 @@ static void check_finaliser (Enc *e, int class) {  /* the object, or class, is o
   lua_State *L = e->L;
   lua_pushliteral(L, "__gc");
   if (lua_rawget(L, class) != LUA_TNIL) {
+    const char *name;
     lua_pop(L, 1);
-    cannot_send(e, NULL, ": its class has '__gc', but no '__goro'");
+    lua_pushliteral(L, "__name");
+    lua_rawget(L, class);
+    name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "table";
+    lua_insert(L, -2);
+    cannot_send(e, name, ": its class has '__gc', but no '__goro'");
   }
   lua_pop(L, 1);
 }
