@@ -2,7 +2,7 @@
 ** modref.c - values that cross by reference.  Layer 5.
 **
 ** The map is made anew when require has run since, or (looked at once a message, when a function
-** or an object of an unknown class is met) when package.loaded has another number of entries.
+** or an object of an unknown class is met) when package.loaded holds something else.
 ** Breadth first, so that the shortest path is kept; classes that are only upvalues of a module's
 ** functions come last.  _G and the inside of 'package' are left out: being a global makes
 ** nothing a module.
@@ -42,11 +42,14 @@ bool modref_may_know (const ModRef *r, const void *p) {
   return r->bloom != NULL && ((r->bloom[(h >> 6) % MODREF_BLOOM] >> (h & 63)) & 1);
 }
 
-static int64_t count (lua_State *L, int t) {
-  int64_t n = 0;
+/* What tells package.loaded, at 't', from what it was: a sum over its entries. */
+static uint64_t digest (lua_State *L, int t) {
+  uint64_t n = 0;
   lua_pushnil(L);
   while (lua_next(L, t)) {
-    n++;
+    uint64_t k = (uint64_t)(uintptr_t)lua_topointer(L, -2);
+    uint64_t v = (uint64_t)(uintptr_t)lua_topointer(L, -1);
+    n += (k * UINT64_C(0x9E3779B97F4A7C15) ^ v) * UINT64_C(0xBF58476D1CE4E5B9) + 1;
     lua_pop(L, 1);
   }
   return n;
@@ -254,11 +257,10 @@ static void build (lua_State *L, State *s) {
   b.functions = top + 3;
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   loaded = top + 4;
-  r->nloaded = 0;
+  r->digest = digest(L, loaded);
   lua_pushnil(L);
   while (lua_next(L, loaded)) {
     int t = lua_type(L, -1);
-    r->nloaded++;
     if (lua_type(L, -2) == LUA_TSTRING && (t == LUA_TTABLE || t == LUA_TFUNCTION))
       meet_module(&b);
     lua_settop(L, loaded + 1);
@@ -285,7 +287,7 @@ void modref_refresh (lua_State *L, State *s, bool thorough) {
   ModRef *r = &s->modref;
   if (r->map != 0 && !r->stale && !thorough) return;
   if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE &&
-      (r->map == 0 || r->stale || count(L, lua_gettop(L)) != r->nloaded)) {
+      (r->map == 0 || r->stale || digest(L, lua_gettop(L)) != r->digest)) {
     build(L, s);
     if (!s->inheriting) heritage_of(L, s);         /* receivers may need its paths */
   }

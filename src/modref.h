@@ -23,7 +23,7 @@ struct Heritage;
 typedef struct ModRef {
   int map;                             /* registry index: [value] = path, weak keys; 0: not made
                                           yet */
-  int64_t nloaded;                     /* entries of package.loaded when it was made */
+  uint64_t digest;                     /* of package.loaded when it was made */
   bool stale;                          /* require has run since */
   uint64_t *bloom;                     /* of the addresses in it: most tables are data */
 } ModRef;
