@@ -293,13 +293,13 @@ describe("a panic #panic", function()
     end)
 
     it("that has __tostring as it is, and reports its text", function()
-      local err = prints("disk full\n", [[
+      local err = prints("true\tdisk full\n", [[
         local Fault = {}
         Fault.__index = Fault
         Fault.__tostring = function(t) return t.text end
         goro.go(function() error(setmetatable({ text = "disk full" }, Fault)) end)
         local _, e = pcall(goro.sleep, 1000)
-        print(tostring(e))
+        print(getmetatable(e) == Fault, tostring(e))
       ]])
       assert(err:find("goroutine %d+ panicked: disk full\n"), err)
     end)

@@ -51,7 +51,7 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   }
   s->start = m;
   s->heritage = h.s->heritage;
-  add_rlx(&s->heritage->refs, 1);
+  obj_ref(&s->heritage->o);
   s->origin = origin_here(L, h.s);
   s->creator = h.g->id;
   s->ninits = load_acq(&h.s->hs->ninits);

@@ -219,10 +219,17 @@ static int search_preload (lua_State *L) {
 
 /* upvalue 1: the function 'require' as it was. */
 static int l_require (lua_State *L) {
+  bool loaded = false;
+  if (lua_type(L, 1) == LUA_TSTRING) {
+    stdlibs_loaded(L);
+    lua_pushvalue(L, 1);
+    loaded = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 2);
+  }
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  here(L).s->modref.stale = true;
+  if (!loaded) here(L).s->modref.stale = true;
   return lua_gettop(L);
 }
 

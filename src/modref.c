@@ -1,18 +1,32 @@
 /*
 ** modref.c - values that cross by reference.  Layer 5.
 **
-** The map is made anew when require has run since, or (for functions and objects with
-** metatables, which are dear anyway) when package.loaded has another number of entries.
-** Breadth first, so that the shortest path is kept; _G and the inside of 'package' are left out:
-** being a global makes nothing a module.
+** The map is made anew when require has run since, or (looked at once a message, when a function
+** or an object of an unknown class is met) when package.loaded holds something else.
+** Breadth first, so that the shortest path is kept; classes that are only upvalues of a module's
+** functions come last.  _G and the inside of 'package' are left out: being a global makes
+** nothing a module.
 */
 #include <stdlib.h>
 #include <string.h>
 #include "lauxlib.h"
+#include "lualib.h"
+#include "classes.h"
+#include "marshal.h"
 #include "modref.h"
 #include "stdlibs.h"
 
 #define MAX_DEPTH 6
+#define MAX_ROUNDS 3                   /* of classes found as upvalues */
+
+typedef struct Build {
+  lua_State *L;
+  State *s;
+  int map;                             /* stack: [value] = path */
+  int queue;                           /* stack: [i] = table to be walked, [table] = its path */
+  int functions;                       /* stack: [i] = Lua function */
+  lua_Integer nqueue, nfunctions;
+} Build;
 
 static uint32_t hash (const void *p) {
   return (uint32_t)(((uintptr_t)p >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 53);
@@ -23,201 +37,266 @@ static void bloom_add (const ModRef *r, const void *p) {
   r->bloom[(h >> 6) % MODREF_BLOOM] |= UINT64_C(1) << (h & 63);
 }
 
-static bool bloom_has (const ModRef *r, const void *p) {
+bool modref_may_know (const ModRef *r, const void *p) {
   uint32_t h = hash(p);
-  return (r->bloom[(h >> 6) % MODREF_BLOOM] >> (h & 63)) & 1;
+  return r->bloom != NULL && ((r->bloom[(h >> 6) % MODREF_BLOOM] >> (h & 63)) & 1);
 }
 
-static int64_t count (lua_State *L, int t) {
-  int64_t n = 0;
+/* What tells package.loaded, at 't', from what it was: a sum over its entries. */
+static uint64_t digest (lua_State *L, int t) {
+  uint64_t n = 0;
   lua_pushnil(L);
   while (lua_next(L, t)) {
-    n++;
+    uint64_t k = (uint64_t)(uintptr_t)lua_topointer(L, -2);
+    uint64_t v = (uint64_t)(uintptr_t)lua_topointer(L, -1);
+    n += (k * UINT64_C(0x9E3779B97F4A7C15) ^ v) * UINT64_C(0xBF58476D1CE4E5B9) + 1;
     lua_pop(L, 1);
   }
   return n;
 }
 
-/* map[value on top] = path + key at 'k' (0: the path itself, at 'path'); false: known already.
-** The stack is as before. */
-static bool add (lua_State *L, ModRef *r, int map, int path, int k) {
-  int v = lua_gettop(L), i, n;
-  lua_pushvalue(L, v);
-  if (lua_rawget(L, map) != LUA_TNIL) {
-    lua_pop(L, 1);
-    return false;
+/* Push the path at 'path' with the key at 'k' added. */
+static void push_longer (lua_State *L, int path, int k) {
+  int i, n = (int)lua_rawlen(L, path);
+  lua_createtable(L, n + 1, 0);
+  for (i = 1; i <= n; i++) {
+    lua_rawgeti(L, path, i);
+    lua_rawseti(L, -2, i);
   }
-  lua_pop(L, 1);
-  bloom_add(r, lua_topointer(L, v));
-  lua_pushvalue(L, v);
-  if (k == 0) lua_pushvalue(L, path);
-  else {
-    n = (int)lua_rawlen(L, path);
-    lua_createtable(L, n + 1, 0);
-    for (i = 1; i <= n; i++) {
-      lua_rawgeti(L, path, i);
-      lua_rawseti(L, -2, i);
-    }
-    lua_pushvalue(L, k);
-    lua_rawseti(L, -2, n + 1);
-  }
-  lua_rawset(L, map);
-  return true;
+  lua_pushvalue(L, k);
+  lua_rawseti(L, -2, n + 1);
 }
 
-static bool is_class (lua_State *L, int t) {
+static bool has (lua_State *L, int t, int v) {       /* t[v] ~= nil */
+  bool there;
+  lua_pushvalue(L, v);
+  there = lua_rawget(L, t) != LUA_TNIL;
+  lua_pop(L, 1);
+  return there;
+}
+
+static void set (lua_State *L, int t, int v, int path) {
+  lua_pushvalue(L, v);
+  lua_pushvalue(L, path);
+  lua_rawset(L, t);
+}
+
+/* map[value at 'v'] = path at 'path', if it has none. */
+static void know (Build *b, int v, int path) {
+  lua_State *L = b->L;
+  if (has(L, b->map, v)) return;
+  set(L, b->map, v, path);
+  bloom_add(&b->s->modref, lua_topointer(L, v));
+  if (lua_isfunction(L, v) && !lua_iscfunction(L, v)) {
+    lua_pushvalue(L, v);
+    lua_rawseti(L, b->functions, ++b->nfunctions);
+  }
+}
+
+static void enqueue (Build *b, int v, int path) {    /* the table at 'v' is to be walked */
+  lua_State *L = b->L;
+  set(L, b->queue, v, path);
+  lua_pushvalue(L, v);
+  lua_rawseti(L, b->queue, ++b->nqueue);
+}
+
+/* Does the table at 't' look like a metatable, or like a library's class? */
+static bool is_class (Build *b, int t) {
+  lua_State *L = b->L;
   lua_pushnil(L);
   while (lua_next(L, t)) {
-    lua_pop(L, 1);
-    if (lua_type(L, -1) == LUA_TSTRING) {
-      const char *s = lua_tostring(L, -1);
-      if (s[0] == '_' && s[1] == '_') {
-        lua_pop(L, 1);
+    if (lua_type(L, -2) == LUA_TSTRING) {
+      const char *name = lua_tostring(L, -2);
+      if (name[0] == '_' && name[1] == '_' &&
+          (classes_telling(L, b->s, -2, -1) || strcmp(name, "__name") == 0 ||
+           strcmp(name, "__mode") == 0 || strcmp(name, "__metatable") == 0)) {
+        lua_pop(L, 2);
         return true;
       }
     }
+    lua_pop(L, 1);
   }
   return false;
 }
 
-/* Add what is in the table on top (whose path is at 'path'); its tables go into 'queue'. */
-static void walk (lua_State *L, ModRef *r, int map, int path, int queue, int depth) {
+/* The table at 'v', reached by the path at 'path' + the key at 'k'. */
+static void meet_table (Build *b, int v, int path, int k, bool data) {
+  lua_State *L = b->L;
+  bool class;
+  if (has(L, b->queue, v)) return;
+  class = is_class(b, v);
+  if (!class && !data) return;
+  push_longer(L, path, k);
+  if (class) know(b, v, lua_gettop(L));
+  enqueue(b, v, lua_gettop(L));        /* a table that is data is walked, but no reference */
+  lua_pop(L, 1);
+}
+
+/* What is in the table on top, whose path is at 'path'. */
+static void walk (Build *b, int path, bool deeper) {
+  lua_State *L = b->L;
   int t = lua_gettop(L);
   luaL_checkstack(L, 12, "modules");
   lua_pushnil(L);
   while (lua_next(L, t)) {
-    int k = lua_gettop(L) - 1, kt = lua_type(L, k), vt = lua_type(L, -1);
+    int k = t + 1, v = t + 2, kt = lua_type(L, k), vt = lua_type(L, v);
     if (kt == LUA_TSTRING || kt == LUA_TNUMBER || kt == LUA_TBOOLEAN) {
-      if (vt == LUA_TFUNCTION) add(L, r, map, path, k);
-      else if (vt == LUA_TTABLE && depth < MAX_DEPTH) {
-        bool class = is_class(L, lua_gettop(L));
-        int v = lua_gettop(L);
-        /* a table that is data is walked, once, but not itself a reference */
-        lua_pushvalue(L, v);
-        if (lua_rawget(L, queue) == LUA_TNIL) {
-          int n = (int)lua_rawlen(L, path), i;
-          lua_pop(L, 1);
-          lua_createtable(L, n + 1, 0);
-          for (i = 1; i <= n; i++) {
-            lua_rawgeti(L, path, i);
-            lua_rawseti(L, -2, i);
-          }
-          lua_pushvalue(L, k);
-          lua_rawseti(L, -2, n + 1);
-          lua_pushvalue(L, v);
-          lua_pushvalue(L, -2);
-          lua_rawset(L, queue);                    /* seen, and its path */
-          lua_pop(L, 1);
-          lua_pushvalue(L, v);
-          lua_rawseti(L, queue, (lua_Integer)lua_rawlen(L, queue) + 1);
+      if (vt == LUA_TFUNCTION) {
+        if (!has(L, b->map, v)) {
+          push_longer(L, path, k);
+          know(b, v, v + 1);
         }
-        else lua_pop(L, 1);
-        if (class) add(L, r, map, path, k);
       }
+      else if (vt == LUA_TTABLE && deeper) meet_table(b, v, path, k, true);
     }
-    lua_pop(L, 1);
+    lua_settop(L, k);
   }
 }
 
-static void build (lua_State *L, ModRef *r) {
-  int top = lua_gettop(L), map, loaded, queue;
-  lua_Integer i, level_end;
+static void walk_queue (Build *b, lua_Integer i) {   /* from entry 'i' on, by levels */
+  lua_State *L = b->L;
   int depth;
-  luaL_checkstack(L, 20, "modules");
-  if (r->bloom == NULL && (r->bloom = malloc(MODREF_BLOOM * sizeof *r->bloom)) == NULL)
-    luaL_error(L, "not enough memory");
-  memset(r->bloom, 0, MODREF_BLOOM * sizeof *r->bloom);
-  lua_newtable(L);
-  map = lua_gettop(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "k");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, map);
-  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  loaded = lua_gettop(L);
-  lua_newtable(L);                     /* queue[i] = table, queue[table] = its path */
-  queue = lua_gettop(L);
-  r->nloaded = 0;
-  lua_pushnil(L);
-  while (lua_next(L, loaded)) {
-    int t = lua_type(L, -1);
-    r->nloaded++;
-    if (lua_type(L, -2) == LUA_TSTRING && (t == LUA_TTABLE || t == LUA_TFUNCTION)) {
-      const char *name = lua_tostring(L, -2);
-      int v = lua_gettop(L), path = v + 1;
-      lua_createtable(L, 1, 0);
-      lua_pushvalue(L, v - 1);
-      lua_rawseti(L, path, 1);
-      lua_pushvalue(L, v);
-      add(L, r, map, path, 0);
-      if (t == LUA_TTABLE && strcmp(name, "_G") != 0) {
-        lua_pushvalue(L, path);
-        lua_rawset(L, queue);          /* queue[module] = path */
-        if (strcmp(name, "package") != 0) {
-          lua_pushvalue(L, v);
-          lua_rawseti(L, queue, (lua_Integer)lua_rawlen(L, queue) + 1);
-        }
-      }
-      lua_settop(L, v);
-    }
-    lua_pop(L, 1);
-  }
-  lua_pushglobaltable(L);
-  lua_pushliteral(L, "require");       /* the one standard global with upvalues */
-  if (lua_rawget(L, -2) == LUA_TFUNCTION && lua_iscfunction(L, -1)) {
-    int path = lua_gettop(L) + 1;
-    lua_createtable(L, 2, 0);
-    lua_pushliteral(L, LUA_GNAME);
-    lua_rawseti(L, path, 1);
-    lua_pushliteral(L, "require");
-    lua_rawseti(L, path, 2);
-    lua_pushvalue(L, path - 1);
-    add(L, r, map, path, 0);
-    lua_settop(L, path - 1);
-  }
-  lua_pop(L, 1);
-  lua_pushboolean(L, 1);               /* not to be walked through a module's field */
-  lua_rawset(L, queue);
-  for (i = 1, depth = 0; depth < MAX_DEPTH; depth++) {
-    level_end = (lua_Integer)lua_rawlen(L, queue);
-    if (i > level_end) break;
-    for (; i <= level_end; i++) {
-      lua_rawgeti(L, queue, i);
+  for (depth = 0; i <= b->nqueue; depth++) {
+    lua_Integer end = b->nqueue;
+    for (; i <= end; i++) {
+      lua_rawgeti(L, b->queue, i);
       lua_pushvalue(L, -1);
-      lua_rawget(L, queue);            /* its path */
+      lua_rawget(L, b->queue);         /* its path */
       lua_insert(L, -2);
-      walk(L, r, map, lua_gettop(L) - 1, queue, depth);
+      walk(b, lua_gettop(L) - 1, depth < MAX_DEPTH);
       lua_pop(L, 2);
     }
   }
-  if (r->map == 0) {
-    lua_pushvalue(L, map);
-    r->map = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Classes that only functions know: those among the upvalues of the functions from 'i' on. */
+static void walk_upvalues (Build *b, lua_Integer i) {
+  lua_State *L = b->L;
+  lua_Integer end = b->nfunctions;
+  for (; i <= end; i++) {
+    int f = lua_gettop(L) + 1, path = f + 1, k;
+    lua_rawgeti(L, b->functions, i);
+    lua_pushvalue(L, f);
+    lua_rawget(L, b->map);
+    for (k = 1; lua_getupvalue(L, f, k) != NULL; k++) {
+      if (lua_istable(L, -1)) {
+        lua_pushlightuserdata(L, (void *)(intptr_t)k);
+        meet_table(b, path + 1, path, path + 2, false);
+      }
+      lua_settop(L, path);
+    }
+    lua_settop(L, f - 1);
   }
-  else {
-    lua_pushvalue(L, map);
-    lua_rawseti(L, LUA_REGISTRYINDEX, r->map);
+}
+
+/* What is in a standard library crosses without help, but for C functions with upvalues.  What a
+** script has put there is not in the receiver's. */
+static void walk_standard (Build *b, int t, int path) {
+  lua_State *L = b->L;
+  lua_pushnil(L);
+  while (lua_next(L, t)) {
+    int v = lua_gettop(L);
+    if (lua_iscfunction(L, v) && lua_type(L, v - 1) == LUA_TSTRING &&
+        lua_getupvalue(L, v, 1) != NULL) {
+      push_longer(L, path, v - 1);
+      know(b, v, lua_gettop(L));
+    }
+    lua_settop(L, v - 1);
   }
+}
+
+/* The module on top, whose name is below it. */
+static void meet_module (Build *b) {
+  lua_State *L = b->L;
+  const char *name = lua_tostring(L, -2);
+  int v = lua_gettop(L), path = v + 1;
+  lua_createtable(L, 1, 0);
+  lua_pushvalue(L, v - 1);
+  lua_rawseti(L, path, 1);
+  know(b, v, path);
+  if (!lua_istable(L, v)) return;
+  if (!stdlibs_is_standard(name)) {
+    enqueue(b, v, path);
+    return;
+  }
+  set(L, b->queue, v, path);
+  walk_standard(b, v, path);
+  if (strcmp(name, LUA_LOADLIBNAME) == 0) {
+    lua_pushliteral(L, "loaded");
+    lua_pushvalue(L, -1);
+    if (lua_rawget(L, v) == LUA_TTABLE) {
+      push_longer(L, path, path + 1);
+      know(b, path + 2, path + 3);
+      set(L, b->queue, path + 2, path + 3);
+    }
+  }
+}
+
+static void build (lua_State *L, State *s) {
+  ModRef *r = &s->modref;
+  Build b;
+  int top = lua_gettop(L), loaded, round;
+  lua_Integer tables = 1, functions = 1;
+  luaL_checkstack(L, 24, "modules");
+  if (r->bloom == NULL && (r->bloom = malloc(MODREF_BLOOM * sizeof *r->bloom)) == NULL)
+    luaL_error(L, "not enough memory");
+  memset(r->bloom, 0, MODREF_BLOOM * sizeof *r->bloom);
+  r->stale = true;                     /* until it is done */
+  b.L = L;
+  b.s = s;
+  b.nqueue = b.nfunctions = 0;
+  lua_newtable(L);
+  b.map = top + 1;
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, b.map);
+  lua_newtable(L);
+  b.queue = top + 2;
+  lua_newtable(L);
+  b.functions = top + 3;
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  loaded = top + 4;
+  r->digest = digest(L, loaded);
+  lua_pushnil(L);
+  while (lua_next(L, loaded)) {
+    int t = lua_type(L, -1);
+    if (lua_type(L, -2) == LUA_TSTRING && (t == LUA_TTABLE || t == LUA_TFUNCTION))
+      meet_module(&b);
+    lua_settop(L, loaded + 1);
+  }
+  lua_pushglobaltable(L);              /* not to be walked through a module's field */
+  lua_pushboolean(L, 1);
+  lua_rawset(L, b.queue);
+  for (round = 0; round < MAX_ROUNDS && tables <= b.nqueue; round++) {
+    lua_Integer n;
+    walk_queue(&b, tables);
+    tables = b.nqueue + 1;
+    n = b.nfunctions + 1;
+    walk_upvalues(&b, functions);
+    functions = n;
+  }
+  lua_settop(L, b.map);
+  if (r->map == 0) r->map = luaL_ref(L, LUA_REGISTRYINDEX);
+  else lua_rawseti(L, LUA_REGISTRYINDEX, r->map);
   r->stale = false;
   lua_settop(L, top);
 }
 
-bool modref_find (lua_State *L, ModRef *r, int idx, bool thorough) {
+void modref_refresh (lua_State *L, State *s, bool thorough) {
+  ModRef *r = &s->modref;
+  if (r->map != 0 && !r->stale && !thorough) return;
+  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE &&
+      (r->map == 0 || r->stale || digest(L, lua_gettop(L)) != r->digest)) {
+    build(L, s);
+    if (!s->inheriting) heritage_of(L, s);         /* receivers may need its paths */
+  }
+  lua_pop(L, 1);                       /* (no table: no library has been opened here) */
+}
+
+bool modref_find (lua_State *L, const ModRef *r, int idx) {
+  if (r->map == 0 || !modref_may_know(r, lua_topointer(L, idx))) return false;
   idx = lua_absindex(L, idx);
-  if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) != LUA_TTABLE) {
-    lua_pop(L, 1);                     /* no library has been opened here */
-    return false;
-  }
-  lua_pop(L, 1);
-  if (r->map == 0 || r->stale) build(L, r);
-  else if (thorough) {
-    int64_t n;
-    lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-    n = count(L, lua_gettop(L));
-    lua_pop(L, 1);
-    if (n != r->nloaded) build(L, r);
-  }
-  if (!bloom_has(r, lua_topointer(L, idx))) return false;
   lua_rawgeti(L, LUA_REGISTRYINDEX, r->map);
   lua_pushvalue(L, idx);
   if (lua_rawget(L, -2) == LUA_TNIL) {
@@ -228,26 +307,130 @@ bool modref_find (lua_State *L, ModRef *r, int idx, bool thorough) {
   return true;
 }
 
-void modref_resolve (lua_State *L) {
+bool modref_is_standard (lua_State *L, int idx) {
+  const char *name;
+  bool standard;
+  lua_rawgeti(L, idx, 1);
+  name = lua_tostring(L, -1);
+  standard = name != NULL && stdlibs_is_standard(name);
+  lua_pop(L, 1);
+  return standard;
+}
+
+/* ---------------------------------------------------------------- the other side */
+
+void modref_text (lua_State *L, int idx) {
+  luaL_Buffer b;
+  int i, n = (int)lua_rawlen(L, idx);
+  luaL_checkstack(L, LUA_MINSTACK, "modules");
+  idx = lua_absindex(L, idx);
+  luaL_buffinit(L, &b);
+  for (i = 1; i <= n; i++) {
+    lua_rawgeti(L, idx, i);
+    if (lua_islightuserdata(L, -1)) {
+      lua_pushfstring(L, " upvalue %d", (int)(intptr_t)lua_touserdata(L, -1));
+      lua_remove(L, -2);
+    }
+    else {
+      lua_pushfstring(L, i > 1 ? ".%s" : "%s", luaL_tolstring(L, -1, NULL));
+      lua_replace(L, -3);
+      lua_pop(L, 1);
+    }
+    luaL_addvalue(&b);
+  }
+  luaL_pushresult(&b);
+}
+
+/* Arguments: name, Heritage *, preload function or nil.  Requires with the sender's paths. */
+static int require_as (lua_State *L) {
+  const Heritage *h = lua_touserdata(L, 2);
+  lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, LUA_LOADLIBNAME);
+  if (lua_istable(L, -1)) {
+    if (h->path != NULL) {
+      lua_pushlstring(L, h->path, h->lpath);
+      lua_setfield(L, 5, "path");
+    }
+    if (h->cpath != NULL) {
+      lua_pushlstring(L, h->cpath, h->lcpath);
+      lua_setfield(L, 5, "cpath");
+    }
+  }
+  if (!lua_isnil(L, 3) &&
+      lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE) == LUA_TTABLE) {
+    lua_pushvalue(L, 1);
+    if (lua_rawget(L, -2) == LUA_TNIL) {
+      lua_pushvalue(L, 1);
+      lua_pushvalue(L, 3);
+      lua_rawset(L, -4);
+    }
+  }
+  lua_getglobal(L, "require");
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+/* Push the module whose name is on top (popped). */
+static void require_module (lua_State *L, State *s, Heritage *h) {
+  int name = lua_gettop(L), status;
+  if (lua_getglobal(L, "require") != LUA_TFUNCTION) luaL_error(L, "there is no 'require' here");
+  if (h == NULL || h == s->heritage) {
+    lua_pushvalue(L, name);
+    lua_call(L, 1, 1);
+    lua_replace(L, name);
+    return;
+  }
+  lua_pop(L, 1);                       /* (that has opened 'package') */
+  stdlibs_loaded(L);
+  lua_getfield(L, -1, LUA_LOADLIBNAME);
+  if (!lua_istable(L, -1)) luaL_error(L, "there is no 'package' here");
+  lua_getfield(L, -1, "path");
+  lua_getfield(L, -2, "cpath");        /* name + 1: loaded, package, path, cpath */
+  lua_pushcfunction(L, require_as);
+  lua_pushvalue(L, name);
+  lua_pushlightuserdata(L, h);
+  lua_pushnil(L);
+  if (h->package != NULL) {
+    msg_to_lua_shared(L, s, h->package);
+    if (lua_getfield(L, -1, "preload") == LUA_TTABLE) {
+      lua_pushvalue(L, name);
+      lua_rawget(L, -2);
+      lua_replace(L, name + 8);
+    }
+    lua_settop(L, name + 8);
+  }
+  status = lua_pcall(L, 3, 1, 0);
+  lua_pushvalue(L, name + 3);
+  lua_setfield(L, name + 2, "path");
+  lua_pushvalue(L, name + 4);
+  lua_setfield(L, name + 2, "cpath");
+  if (status != LUA_OK) lua_error(L);
+  lua_replace(L, name);
+  lua_settop(L, name);
+}
+
+void modref_resolve (lua_State *L, State *s, Heritage *h) {
   int path = lua_gettop(L), i, n = (int)lua_rawlen(L, path);
-  luaL_checkstack(L, 6, "modules");
+  luaL_checkstack(L, LUA_MINSTACK, "modules");
   stdlibs_loaded(L);
   lua_rawgeti(L, path, 1);
   if (lua_gettable(L, -2) == LUA_TNIL) {
     lua_pop(L, 1);
-    if (lua_getglobal(L, "require") != LUA_TFUNCTION)
-      luaL_error(L, "there is no 'require' here");
     lua_rawgeti(L, path, 1);
-    lua_call(L, 1, 1);
+    require_module(L, s, h);
   }
   lua_remove(L, -2);
-  for (i = 2; i <= n; i++) {
-    if (lua_type(L, -1) != LUA_TTABLE) {
-      lua_pushnil(L);
-      break;
-    }
+  for (i = 2; i <= n && !lua_isnil(L, -1); i++) {
     lua_rawgeti(L, path, i);
-    if (lua_type(L, -1) == LUA_TSTRING) {
+    if (lua_islightuserdata(L, -1)) {
+      int k = (int)(intptr_t)lua_touserdata(L, -1);
+      lua_pop(L, 1);
+      if (!lua_isfunction(L, -1) || k < 1 || k > 255 || lua_getupvalue(L, -1, k) == NULL)
+        lua_pushnil(L);
+    }
+    else if (lua_type(L, -2) != LUA_TTABLE) lua_pushnil(L);
+    else if (lua_type(L, -1) == LUA_TSTRING) {
       lazy_get(L, -2, lua_tostring(L, -1));
       lua_remove(L, -2);
     }
@@ -255,19 +438,8 @@ void modref_resolve (lua_State *L) {
     lua_remove(L, -2);
   }
   if (lua_isnil(L, -1)) {
-    luaL_Buffer b;
-    luaL_buffinit(L, &b);
-    for (i = 2; i <= n; i++) {
-      lua_rawgeti(L, path, i);
-      luaL_addstring(&b, ".");
-      luaL_tolstring(L, -1, NULL);
-      lua_remove(L, -2);
-      luaL_addvalue(&b);
-    }
-    luaL_pushresult(&b);
     lua_rawgeti(L, path, 1);
-    luaL_error(L, "module '%s' has no field '%s' here", lua_tostring(L, -1),
-               lua_tostring(L, -2));
+    luaL_error(L, "module '%s' has no such value here", lua_tostring(L, -1));
   }
   lua_replace(L, path);
 }

@@ -11,6 +11,8 @@ Msg *msg_new_string (const char *s, size_t len) {
   memset(m, 0, sizeof *m);
   store_rlx(&m->refs, 1);
   m->len = m->cap = len;
+  m->objs = m->few;
+  m->capobjs = 2;
   m->bytes = (char *)(m + 1);
   if (len > 0) memcpy(m->bytes, s, len);
   return m;
@@ -24,6 +26,8 @@ Msg *msg_new (void) {
   memset(m, 0, sizeof *m);
   store_rlx(&m->refs, 1);
   m->cap = FIRST_ROOM;
+  m->objs = m->few;
+  m->capobjs = 2;
   m->bytes = (char *)(m + 1);
   return m;
 }
@@ -48,9 +52,11 @@ bool msg_reserve (Msg *m, size_t more) {
 
 int64_t msg_add_obj (Msg *m, Obj *o) {
   if (m->nobjs == m->capobjs) {
-    uint32_t cap = m->capobjs ? m->capobjs * 2 : 4;
-    struct Obj **p = realloc(m->objs, cap * sizeof *p);
+    uint32_t cap = m->capobjs * 2;
+    bool own = m->objs != m->few;
+    struct Obj **p = realloc(own ? m->objs : NULL, cap * sizeof *p);
     if (p == NULL) return -1;
+    if (!own) memcpy(p, m->few, sizeof m->few);
     m->objs = p;
     m->capobjs = cap;
   }
@@ -62,7 +68,7 @@ void msg_free (Msg *m) {
   uint32_t i;
   if (msg_is_shared(m) && sub_acqrel(&m->refs, 1) != 1) return;
   for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
-  free(m->objs);
+  if (m->objs != m->few) free(m->objs);
   if (m->bytes != (char *)(m + 1)) free(m->bytes);
   free(m);
 }

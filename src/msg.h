@@ -22,7 +22,8 @@ typedef struct Obj {
 } Obj;
 
 enum { OBJ_CHAN, OBJ_WAITGROUP, OBJ_TASK, OBJ_MUTEX, OBJ_RWMUTEX, OBJ_ONCE, OBJ_COND,
-       OBJ_SEMAPHORE, OBJ_ATOMIC, OBJ_MAP, OBJ_TIMER, OBJ_CONTEXT, OBJ_NTYPES };
+       OBJ_SEMAPHORE, OBJ_ATOMIC, OBJ_MAP, OBJ_TIMER, OBJ_CONTEXT, OBJ_NTYPES,
+       OBJ_CLASS = OBJ_NTYPES, OBJ_HERITAGE };     /* these have no handles */
 
 static inline Obj *obj_ref (Obj *o) { add_rlx(&o->refs, 1); return o; }
 static inline void obj_unref (Obj *o) {
@@ -58,12 +59,13 @@ enum { VIEW_BOTH, VIEW_SEND, VIEW_RECV };
 typedef struct Msg {
   size_t len;                          /* bytes in use */
   size_t cap;
-  struct Obj **objs;                   /* references held, by number */
+  struct Obj **objs;                   /* references held, by number: own allocation, or 'few' */
   uint32_t nobjs, capobjs;
   uint32_t nvals;                      /* top-level values encoded */
   _Atomic(uint32_t) refs;              /* [A] owners */
   struct Msg *next;                    /* State.limbo */
   char *bytes;                         /* own allocation, or right behind this struct */
+  struct Obj *few[2];
 } Msg;
 
 static const Value NIL_VALUE = { { 0 }, V_NIL, 0 };

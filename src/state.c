@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lualib.h"
+#include "classes.h"
 #include "debug.h"
 #include "image.h"
 #include "marshal.h"
@@ -21,8 +22,8 @@ _Atomic(uint64_t) memory_limit;
 */
 static const char heritage_key = 0;
 
-void heritage_unref (Heritage *h) {
-  if (h == NULL || sub_acqrel(&h->refs, 1) != 1) return;
+static void destroy_heritage (Obj *o) {
+  Heritage *h = (Heritage *)o;
   if (h->package != NULL) msg_free(h->package);
   if (h->arg != NULL) msg_free(h->arg);
   free(h->path);
@@ -132,8 +133,17 @@ static Msg *message_of_top (lua_State *L, State *s) {          /* popped; NULL: 
   return m;
 }
 
+static int copy_values (lua_State *L) {            /* Heritage *, arg */
+  Heritage *h = lua_touserdata(L, 1);
+  State *s = here(L).s;
+  push_package(L);
+  h->package = message_of_top(L, s);
+  h->arg = message_of_top(L, s);
+  return 0;
+}
+
 Heritage *heritage_of (lua_State *L, State *s) {
-  int top = lua_gettop(L);
+  int top = lua_gettop(L), status;
   Heritage *h = s->heritage;
   if (h != NULL && s->lazy_libs && !lazy_is_done(s, LAZY_LOADED, LUA_LOADLIBNAME) &&
       !lazy_is_done(s, LAZY_G, "arg"))
@@ -143,7 +153,9 @@ Heritage *heritage_of (lua_State *L, State *s) {
   if (h == NULL || !walk_heritage(L, top + 1, false)) {
     h = calloc(1, sizeof *h);
     if (h == NULL) luaL_error(L, "not enough memory");
-    store_rlx(&h->refs, 1);
+    store_rlx(&h->o.refs, 1);
+    h->o.type = OBJ_HERITAGE;
+    h->o.destroy = destroy_heritage;
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &heritage_key);
     heritage_unref(s->heritage);
@@ -151,10 +163,13 @@ Heritage *heritage_of (lua_State *L, State *s) {
     lua_newtable(L);
     lua_replace(L, top + 1);
     walk_heritage(L, top + 1, true);
-    push_package(L);
-    h->package = message_of_top(L, s);
+    s->inheriting = true;              /* its messages do not hold it */
+    lua_pushcfunction(L, copy_values);
+    lua_pushlightuserdata(L, h);
     lua_rawgeti(L, top + 1, 3);
-    h->arg = message_of_top(L, s);
+    status = lua_pcall(L, 2, 0, 0);
+    s->inheriting = false;
+    if (status != LUA_OK) lua_error(L);
     h->path = copy_string(L, top + 1, 1, &h->lpath);
     h->cpath = copy_string(L, top + 1, 2, &h->lcpath);
     lua_pushvalue(L, top + 1);
@@ -433,6 +448,7 @@ void state_free (State *s) {
   origin_unref(s->origin);
   origin_unref(s->latest);
   free(s->modref.bloom);
+  classes_close(s);
   free(s->traceback);
   {
     char *name;
@@ -505,5 +521,7 @@ void hoststate_close (HostState *hs) {
   s->latest = NULL;
   free(s->modref.bloom);
   s->modref.bloom = NULL;
+  classes_close(s);
+  class_sweep();
   host_unref(hs->host);
 }

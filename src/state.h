@@ -17,11 +17,11 @@
 enum { Y_NONE, Y_PARK, Y_YIELD, Y_DIE };
 
 /*
-** What a new goroutine's state takes over from the state that started it.  Shared, counted,
-** constant after creation.
+** What a new goroutine's state takes over from the state that started it; also what helps a
+** receiver to require a sender's module.  Shared, counted, constant after creation.
 */
 typedef struct Heritage {
-  _Atomic(uint32_t) refs;
+  Obj o;                               /* held by states, and messages that refer to modules */
   char *path, *cpath;                  /* package.path, package.cpath */
   size_t lpath, lcpath;
   Msg *package;                        /* { preload, searchers }; NULL: the stock ones */
@@ -71,8 +71,10 @@ typedef struct State {
   Origin *latest;                      /* [O] */
   char *traceback;                     /* [O] of the error being handled */
   ModRef modref;                       /* [O] */
+  struct Classes *classes;             /* [O] NULL: no class has crossed here */
   struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
   uint32_t nuserdata, nhandles;        /* [O] full userdata made in it, and ours among them */
+  bool inheriting;                     /* [O] its heritage is being made */
   bool lazy_libs;                      /* [I] its libraries are lazy */
   bool must_close;                     /* [O] something in it has a finaliser */
   uint64_t lazy[NLAZY][LAZY_WORDS];    /* [O] names that were put into lazy tables */
@@ -139,7 +141,7 @@ void *state_allocate (void *ud, void *p, size_t osize, size_t nsize);
 void state_prepare (lua_State *L);
 
 Heritage *heritage_of (lua_State *L, State *s);  /* s->heritage, up to date; may raise */
-void heritage_unref (Heritage *h);
+#define heritage_unref(h) ((h) != NULL ? obj_unref(&(h)->o) : (void)0)
 void heritage_package (lua_State *L, State *s);  /* in a goroutine: to 'package'; may raise */
 void heritage_arg (lua_State *L, State *s);      /* push its 'arg', or nil; may raise */
 

@@ -21,6 +21,13 @@ static const luaL_Reg libs[] = {
   { LUA_UTF8LIBNAME, luaopen_utf8 }, { LUA_DBLIBNAME, luaopen_debug }, { NULL, NULL }
 };
 
+bool stdlibs_is_standard (const char *name) {
+  int i;
+  for (i = 0; libs[i].name != NULL; i++)
+    if (strcmp(libs[i].name, name) == 0) return true;
+  return strcmp(name, LUA_GNAME) == 0 || strcmp(name, "goro") == 0;
+}
+
 #define MAX_REPLACED 64
 
 static StdFunction replaced[MAX_REPLACED];
