@@ -154,7 +154,7 @@ static bool is_inner (Arena *a, void *p) {
 static void *block_new (Arena *a, size_t size) {
   Large *l;
   if (size <= MAX_SMALL) return small_new(a, size);
-  if (a->inner && round_up(size) <= (size_t)(a->end - a->top)) {
+  if (a->inner && a->chunks == NULL && round_up(size) <= (size_t)(a->end - a->top)) {
     char *p = a->top;
     a->top += round_up(size);
     return p;

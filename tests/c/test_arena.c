@@ -1,0 +1,103 @@
+/* The arena: blocks keep what was written, its count and its limit hold, copies point into
+   themselves. */
+#include <string.h>
+#include "arena.h"
+#include "test.h"
+
+#define BLOCKS 500
+
+typedef struct Block { unsigned char *p; size_t size; unsigned char mark; } Block;
+
+static void check_block (const Block *b) {
+  size_t i;
+  for (i = 0; i < b->size; i++) CHECK(b->p[i] == b->mark);
+}
+
+static void random_use (size_t first, bool inner) {
+  static Block blocks[BLOCKS];
+  Arena *a = arena_new(first, inner);
+  unsigned seed = 12345, k;
+  size_t used = 0;
+  CHECK(a != NULL);
+  memset(blocks, 0, sizeof blocks);
+  for (k = 0; k < 200000; k++) {
+    Block *b = &blocks[test_random(&seed) % BLOCKS];
+    unsigned kind = test_random(&seed) % 10;
+    size_t size = kind == 0 ? 0 : kind < 8 ? test_random(&seed) % 600 : test_random(&seed) % 6000;
+    size_t keep = size < b->size ? size : b->size, i;
+    unsigned char *p = arena_realloc(a, b->p, b->size, size);
+    CHECK((p != NULL) == (size > 0));
+    CHECK(((size_t)p & 15) == 0);
+    for (i = 0; i < keep; i++) CHECK(p[i] == b->mark);
+    used += size - b->size;
+    b->p = p;
+    b->size = size;
+    b->mark = (unsigned char)test_random(&seed);
+    if (p != NULL) memset(p, b->mark, size);
+    CHECK(arena_used(a) == used);
+    if (k % 1000 == 0)
+      for (i = 0; i < BLOCKS; i++) check_block(&blocks[i]);
+  }
+  arena_free(a);
+}
+
+static void limit (void) {
+  Arena *a = arena_new(4096, false);
+  void *p, *q;
+  arena_limit(a, 10000);
+  p = arena_realloc(a, NULL, 0, 9000);
+  CHECK(p != NULL && arena_realloc(a, NULL, 0, 2000) == NULL);
+  q = arena_realloc(a, NULL, 0, 900);
+  CHECK(q != NULL && arena_realloc(a, q, 900, 1100) == NULL);
+  CHECK(arena_realloc(a, p, 9000, 100) != NULL);
+  CHECK(arena_used(a) == 1000);
+  arena_free(a);
+}
+
+typedef struct Node { struct Node *next, *self; size_t n; void *outside; } Node;
+
+static void copies (void) {
+  Arena *a = arena_new(1 << 16, true), *b, *c;
+  uint32_t *offsets;
+  Node *list = NULL, *x, *y;
+  long n;
+  int i, round;
+  for (i = 0; i < 200; i++) {
+    x = arena_realloc(a, NULL, 0, i % 7 == 0 ? 700 : sizeof *x);
+    x->next = list;
+    x->self = x;
+    x->n = (size_t)i;
+    x->outside = &i;
+    list = x;
+  }
+  n = arena_pointers(a, &offsets);
+  CHECK(n >= 400);
+  b = arena_copy(a, 100, offsets, n);
+  c = arena_copy(b, 0, offsets, n);    /* a copy of a copy */
+  for (round = 0; round < 2; round++) {
+    Arena *to = round ? c : b;
+    for (x = list, y = arena_moved(a, to, list); x != NULL; x = x->next, y = y->next) {
+      CHECK((char *)y >= (char *)to && (char *)y < (char *)to + arena_size(to));
+      CHECK(y->self == y && y->n == x->n && y->outside == x->outside && x->self == x);
+    }
+    CHECK(y == NULL && arena_used(to) == arena_used(a));
+    x = arena_moved(a, to, list);      /* a large block of the template, freed in the copy */
+    for (i = 0; i < 199; i++) x = x->next;
+    arena_realloc(to, x, 700, 0);
+    CHECK(arena_realloc(to, NULL, 0, 400) != NULL);
+  }
+  free(offsets);
+  arena_free(a);
+  arena_free(b);
+  arena_free(c);
+}
+
+int main (void) {
+  random_use(8192, false);
+  random_use(0, false);
+  random_use(65536, true);
+  limit();
+  copies();
+  puts("arena: blocks, limit, copies");
+  return 0;
+}

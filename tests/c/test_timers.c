@@ -1,0 +1,95 @@
+/* Timers: they fire in order, once, or were stopped, but not both. */
+#include <pthread.h>
+#include "g.h"
+#include "test.h"
+
+#define N 20000
+
+typedef struct T { Timer t; _Atomic(uint32_t) fired; bool stopped; } T;
+
+static T *ts;
+static int64_t last;
+static _Atomic(uint32_t) go_on = 1;
+
+static void fire (Timer *t, int64_t now, struct GList *ready) {
+  T *x = (T *)t;
+  (void)ready;
+  CHECK(x->t.when <= now);
+  CHECK(add_seq(&x->fired, 1) == 0);
+}
+
+static void fire_in_order (Timer *t, int64_t now, struct GList *ready) {
+  CHECK(t->when >= last);
+  last = t->when;
+  fire(t, now, ready);
+}
+
+static void in_order (void) {
+  GList l = { NULL, NULL };
+  unsigned seed = 99;
+  int64_t now;
+  int i, fired = 0, stopped = 0;
+  for (i = 0; i < N; i++) {
+    ts[i].t.fire = fire_in_order;
+    CHECK(timer_add(&ts[i].t, (int64_t)(test_random(&seed) % 1000000), 3));
+  }
+  for (i = 0; i < N; i += 3) {
+    ts[i].stopped = timer_stop(&ts[i].t);
+    CHECK(ts[i].stopped && !timer_stop(&ts[i].t));
+  }
+  for (now = 0; now <= 1000000; now += 1000) {
+    timers_expire(3, now, &l);
+    CHECK(timers_next(3) > now);
+  }
+  CHECK(timers_next(3) == FOREVER && timers_next_all() == FOREVER);
+  for (i = 0; i < N; i++) {
+    fired += (int)load_seq(&ts[i].fired);
+    stopped += ts[i].stopped;
+    CHECK((load_seq(&ts[i].fired) != 0) != ts[i].stopped);
+  }
+  CHECK(fired + stopped == N && stopped == (N + 2) / 3);
+}
+
+static void *expirer (void *arg) {
+  GList l = { NULL, NULL };
+  int64_t now = 0;
+  (void)arg;
+  while (load_seq(&go_on)) timers_expire_all(now += 50, &l);
+  timers_expire_all(FOREVER - 1, &l);
+  return NULL;
+}
+
+static void *adder (void *arg) {       /* a quarter each */
+  int q = (int)(size_t)arg, i;
+  unsigned seed = (unsigned)q + 5;
+  for (i = q * (N / 4); i < (q + 1) * (N / 4); i++) {
+    ts[i].t.fire = fire;
+    store_seq(&ts[i].fired, 0);
+    CHECK(timer_add(&ts[i].t, (int64_t)(test_random(&seed) % 100000), i));
+    if (i % 2) ts[i].stopped = timer_stop(&ts[i].t);
+    else ts[i].stopped = false;
+  }
+  return NULL;
+}
+
+static void contended (void) {
+  pthread_t t[6];
+  int i;
+  for (i = 0; i < 4; i++) pthread_create(&t[i], NULL, adder, (void *)(size_t)i);
+  for (; i < 6; i++) pthread_create(&t[i], NULL, expirer, NULL);
+  for (i = 0; i < 4; i++) pthread_join(t[i], NULL);
+  store_seq(&go_on, 0);
+  for (; i < 6; i++) pthread_join(t[i], NULL);
+  for (i = 0; i < N; i++) CHECK((load_seq(&ts[i].fired) != 0) != ts[i].stopped);
+}
+
+int main (void) {
+  ts = calloc(N, sizeof *ts);
+  timers_init();
+  in_order();
+  contended();
+  timers_free();
+  puts("timers: order, stop against fire");
+  free(ts);
+  return 0;
+}
