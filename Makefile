@@ -173,7 +173,9 @@ lint-lua:
 
 lint-c: $(lint_objects)
 
-lint-headers:                                  # every header compiles alone
+lint-headers:                                  # every header compiles alone, hides its symbols
+	@if grep -L 'visibility push(hidden)' $(HDR) | grep .; then \
+	  echo "lint: these headers do not hide their symbols" >&2; exit 1; fi
 	@for h in $(HDR); do \
 	  $(lint_compile) -fsyntax-only -x c -include $$h /dev/null || exit 1; \
 	done

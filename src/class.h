@@ -17,6 +17,8 @@
 
 #include "msg.h"
 
+#pragma GCC visibility push(hidden)
+
 typedef struct Class {
   struct Class *next;                  /* [L:classes] */
   struct Version *current;             /* [L:classes] counted; NULL: not published yet */
@@ -60,5 +62,7 @@ Version *class_latest (Class *c);
 
 void class_sweep (void);               /* free what nobody can reach */
 uint32_t class_count (void);           /* how many there are, dead ones included */
+
+#pragma GCC visibility pop
 
 #endif

@@ -20,6 +20,8 @@
 #include "class.h"
 #include "state.h"
 
+#pragma GCC visibility push(hidden)
+
 #define CLASSES_BLOOM 32               /* words of 64 bits */
 
 typedef struct Field {                 /* of a class, when it was published last */
@@ -103,5 +105,7 @@ void classes_take (lua_State *L, ClassRec *r, int t, uint64_t no, bool whole, Sh
 void classes_kept (lua_State *L, int t);
 /* Put the old shape back; the value that classes_kept pushed is on top (popped). */
 void classes_back (lua_State *L, ClassRec *r, int t, Shape *old);
+
+#pragma GCC visibility pop
 
 #endif

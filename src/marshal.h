@@ -27,6 +27,8 @@
 
 #include "handle.h"
 
+#pragma GCC visibility push(hidden)
+
 enum {
   T_NIL, T_FALSE, T_TRUE, T_INT8, T_INT, T_FLT, T_STR, T_LUD, T_CFN, T_OBJ, T_GLOBALS, T_REF,
   T_TABLE, T_FUNC, T_LATER_TABLE, T_LATER_FUNC, T_CLASS, T_MODREF, T_MAKE, T_UPREF, T_FIELDS
@@ -62,5 +64,7 @@ bool value_from_error (lua_State *L, State *s, int idx, Value *v);
 
 /* Push '*v', which stays as it is (several read it). */
 void value_to_lua_shared (lua_State *L, State *s, const Value *v);
+
+#pragma GCC visibility pop
 
 #endif

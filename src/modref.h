@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include "lua.h"
 
+#pragma GCC visibility push(hidden)
+
 #define MODREF_BLOOM 32                /* words of 64 bits */
 
 struct State;
@@ -47,5 +49,7 @@ void modref_resolve (lua_State *L, struct State *s, struct Heritage *h);
 
 /* Push the path at 'idx' as a text: shapes.Circle */
 void modref_text (lua_State *L, int idx);
+
+#pragma GCC visibility pop
 
 #endif
