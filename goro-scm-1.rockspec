@@ -42,6 +42,7 @@ build = {
         "src/arena.c",
         "src/argerr.c",
         "src/chan.c",
+        "src/check.c",
         "src/class.c",
         "src/classes.c",
         "src/costate.c",

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include "check.h"
 #include "image.h"
 #include "lua_args.h"
 #include "lua_guard.h"
@@ -139,6 +140,8 @@ static bool init (void) {
   os_pin_library((const void *)(uintptr_t)lua_newstate);
   if (!sched_init(&run_hooks) || !stdlibs_init()) return false;
   image_init();
+  runtime_init();
+  check_init();
   done = true;
   return true;
 }

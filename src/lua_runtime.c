@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "lualib.h"
+#include "check.h"
 #include "lua_args.h"
 #include "lua_runtime.h"
 
@@ -51,9 +52,34 @@ static int l_memory_limit (lua_State *L) {
   return 1;
 }
 
+/* goro.check([on]) -> what it was: warns on stderr, once a place, of what copying hides: a
+** goroutine that assigned to a captured variable, a crossing of more than 64 KiB.  GOROCHECK=1 */
+static int l_check (lua_State *L) {
+  bool old = load_rlx(&check_on) != 0;
+  if (!lua_isnoneornil(L, 1)) {
+    arg_type(L, 1, LUA_TBOOLEAN);
+    store_rlx(&check_on, lua_toboolean(L, 1) ? 1u : 0u);
+  }
+  lua_pushboolean(L, old);
+  return 1;
+}
+
+/* GOROMEMLIMIT: bytes, or with K, M or G.  What is no number counts for nothing. */
+void runtime_init (void) {
+  const char *s = getenv("GOROMEMLIMIT");
+  char *end;
+  long long n = s != NULL ? strtoll(s, &end, 10) : 0;
+  int shift = 0;
+  if (n <= 0) return;
+  if (*end == 'K' || *end == 'k') shift = 10;
+  else if (*end == 'M' || *end == 'm') shift = 20;
+  else if (*end == 'G' || *end == 'g') shift = 30;
+  if (n <= INT64_MAX >> shift) store_rlx(&memory_limit, (uint64_t)n << shift);
+}
+
 const luaL_Reg runtime_functions[] = {
   { "maxprocs", l_maxprocs }, { "num_cpu", l_num_cpu }, { "num_goroutine", l_num_goroutine },
-  { "memory_limit", l_memory_limit }, { NULL, NULL }
+  { "memory_limit", l_memory_limit }, { "check", l_check }, { NULL, NULL }
 };
 
 /* ---------------------------------------------------------------- print */

@@ -8,6 +8,7 @@
 
 #pragma GCC visibility push(hidden)
 
+void runtime_init (void);               /* once: reads the environment */
 extern const StdFunction runtime_replaced[];
 void runtime_opened (lua_State *L, State *s, const char *lib);     /* StdLibs.opened */
 

@@ -1,6 +1,7 @@
 /*
 ** marshal.c - values on their way out: what a Value can hold itself, and messages.  Layer 5.
 */
+#include "check.h"
 #include "marshal.h"
 
 Msg *msg_from_lua (lua_State *L, State *s, int idx, int n) {
@@ -11,6 +12,7 @@ Msg *msg_from_lua (lua_State *L, State *s, int idx, int n) {
     msg_free(m);
     lua_error(L);
   }
+  check_crossing(L, m->len);
   return m;
 }
 
@@ -42,6 +44,7 @@ void value_from_lua (lua_State *L, State *s, int idx, Value *v) {
       const char *str = lua_tolstring(L, idx, &len);
       v->u.m = msg_new_string(str, len);
       if (v->u.m == NULL) luaL_error(L, "not enough memory");
+      check_crossing(L, len);
       v->tag = V_STR;
       return;
     }

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "check.h"
 #include "debug.h"
 #include "marshal.h"
 #include "run.h"
@@ -454,6 +455,7 @@ static int run_inits_k (lua_State *L, int status, lua_KContext ctx) {
   m = s->start;
   s->start = NULL;
   n = msg_to_lua(L, s, m);
+  check_start(L, -n);
   lua_callk(L, n - 1, LUA_MULTRET, 0, called);
   return lua_gettop(L);
 }
@@ -467,6 +469,7 @@ static int body_k (lua_State *L, int status, lua_KContext ctx) {
   State *s = here(L).s;
   (void)ctx;
   s->ended = true;
+  check_end(L);
   if (status != LUA_OK && status != LUA_YIELD) {
     if (host_closing(s->g->host)) return 0;
     failed(L, s);

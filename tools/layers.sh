@@ -8,7 +8,7 @@ table='
 2 g runq timers netpoll netpoll_* msg class result
 3 sched proc park waitq handoff sysmon host
 4 chan select waitgroup task mutex rwmutex sync smap sleep fdwait
-5 argerr handle lazy stdlibs state image run costate marshal encode unmarshal classes proto modref
+5 argerr check handle lazy stdlibs state image run costate marshal encode unmarshal classes proto modref
 6 lua_*
 '
 cd "$(dirname "$0")/.." || exit 2
