@@ -154,6 +154,7 @@ struct M {
   P *p;                                /* [O] the P it has, or had when it lent it */
   bool owned;                          /* [O] p is owned now, not lent */
   P *nextp;                            /* [L:sched] P handed over, taken after note */
+  bool waiting;                        /* [L:sched] in m_wait, with nothing left to do before */
   G *curg;                             /* [O] */
   _Atomic(Host *) curhost;             /* [A] curg's, for host_end */
   _Atomic(uint32_t) tick;              /* [A] slices run */

@@ -4,6 +4,7 @@
 ** The slow path spins a little first: sections are tens of nanoseconds long, a futex sleep
 ** costs microseconds.  Spinning is bounded, so a holder that lost its CPU is waited for asleep.
 */
+#include <stdlib.h>
 #include <string.h>
 #include "debug.h"
 #include "lock.h"
@@ -72,9 +73,8 @@ bool note_sleep (Note *n, int64_t ns) {
 
 #if defined(GORO_DEBUG)
 /* Ranks: what this thread holds, in the order taken. */
-#define MAX_HELD 1024
-static __thread Lock *held[MAX_HELD];
-static __thread int nheld;
+static __thread Lock **held;           /* (an array would not fit into the static TLS block) */
+static __thread int nheld, capheld;
 
 void lock_push (Lock *l) {
   GORO_POINT();
@@ -84,7 +84,11 @@ void lock_push (Lock *l) {
     if (top->rank > l->rank || (top->rank == l->rank && (!several || top >= l)))
       goro_fatal("lock of rank %d taken while one of rank %d is held", l->rank, top->rank);
   }
-  if (nheld == MAX_HELD) goro_fatal("too many locks held");
+  if (nheld == capheld) {
+    capheld = capheld ? 2 * capheld : 16;
+    held = realloc(held, (size_t)capheld * sizeof *held);      /* a test build: never freed */
+    if (held == NULL) goro_fatal("no memory");
+  }
   held[nheld++] = l;
 }
 

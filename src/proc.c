@@ -165,16 +165,16 @@ bool p_acquire_idle (M *m) {
   return true;
 }
 
-/* A P whose number is too high now: its goroutines go to the global queue. */
+/* A P whose number is too high now: its goroutines go to the global queue.  Under the lock, so
+** that check_dead never sees them in neither queue. */
 static void p_drain (P *pp) {
-  GList l = { NULL, NULL };
-  int n = 0;
   G *g;
+  lock_acquire(&sched.lock);
   while ((g = runq_get(pp)) != NULL) {
-    glist_add(&l, g);
-    n++;
+    glist_add(&sched.gq, g);
+    add_seq(&sched.ngq, 1);
   }
-  gq_add_all(&l, n);
+  lock_release(&sched.lock);
 }
 
 int sched_maxprocs (int n) {
@@ -387,6 +387,7 @@ static void m_wake (M *m) {
 void m_give (M *m, P *pp) {
   lock_acquire(&sched.lock);
   if (!m->is_host) sched.nbusy++;
+  m->waiting = false;
   goro_check(m->nextp == NULL);
   m->nextp = pp;
   lock_release(&sched.lock);
@@ -424,6 +425,7 @@ void m_wait (M *m) {
   }
   lock_acquire(&sched.lock);
   if (!m->is_host) sched.nbusy--;
+  m->waiting = true;
   check_dead_locked(&dead);
   lock_release(&sched.lock);
   sched_ready_all(NULL, &dead);
@@ -610,6 +612,8 @@ void check_dead_locked (GList *dead) {
   for (h = sched.hosts; h != NULL; h = h->next) {
     if (load_seq(&h->ntimers) != 0 || load_rlx(&h->closing)) continue;
     if (load_acq(&h->main->status) != G_PARKED) continue;
+    /* it may still be handing its P off, with goroutines in its hands */
+    if (h->main->bound == NULL || !h->main->bound->waiting) continue;
     if (wait_claim(h->main, WAKE_DEADLOCK)) glist_add(dead, h->main);
   }
 }
