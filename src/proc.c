@@ -245,6 +245,7 @@ void sched_own (M *m, G *g) {
   g->bound = m;
   store_rel(&g->status, G_RUNNABLE);
   gq_add(g);
+  wake_p();                            /* a P may have become idle since we looked */
   m_wait(m);
   g->bound = before;
 }
