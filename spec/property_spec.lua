@@ -5,7 +5,7 @@
 local goro = require("goro")
 local support = require("spec.support")
 
-local N = tonumber(os.getenv("GOROPROP")) or support.many(20000)
+local N = tonumber(os.getenv("GOROPROP")) or support.many(30000)
 local SEED = tonumber(os.getenv("GOROPROPSEED")) or os.time() % 1000000 * 1000000
 
 local random, type, pairs, rawequal, getmetatable, setmetatable = math.random, type, pairs,
@@ -25,6 +25,8 @@ Derived.__index = Derived
 local Named = { __name = "named" }
 local Op = { __add = function(a) return a end }
 local classes = { Class, Derived, Named, Op }
+-- (nothing in Named tells that it is a metatable: it is known from its first object on)
+for _, class in ipairs(classes) do support.cross(setmetatable({}, class)) end
 
 local Made = {}
 Made.__index = Made
