@@ -201,6 +201,11 @@ describe("a class #class", function()
       assert.is_false(rawequal(t, r))
       assert.equal("User", r.__typename)
       assert.equal(1, r.__meta[1])
+      local C = Point()
+      local o = C.new(1, 2)            -- an object that knows its class
+      o.__class = C
+      assert.is_false(rawequal(o, cross(o)))
+      assert.is_true(rawequal(C, cross(o).__class))
     end)
 
     it("its own __index, its own metatable, and both in a circle", function()

@@ -228,20 +228,27 @@ static bool is_event (const char *name) {
   return false;
 }
 
-bool classes_telling (lua_State *L, State *s, int k, int v) {
+/* t[name], raw, of the table at 't': is it there? */
+static bool has (lua_State *L, int t, const char *name) {
+  bool there;
+  lua_pushstring(L, name);
+  there = lua_rawget(L, t) != LUA_TNIL;
+  lua_pop(L, 1);
+  return there;
+}
+
+bool classes_telling (lua_State *L, State *s, int t, int k, int v) {
   const char *name = lua_tostring(L, k);
+  bool class = false;
   if (name[0] != '_' || name[1] != '_') return false;
   if (strcmp(name, "__index") == 0) return true;
   if (lua_type(L, v) == LUA_TFUNCTION) return is_event(name + 2);
-  if (lua_type(L, v) == LUA_TTABLE) {
-    bool class;
-    v = lua_absindex(L, v);
-    lua_pushliteral(L, "__index");
-    class = lua_rawget(L, v) != LUA_TNIL || classes_find(L, s, v) != NULL;
+  if (lua_type(L, v) == LUA_TTABLE && lua_getmetatable(L, t)) {
+    class = !lua_rawequal(L, -1, v) && has(L, lua_gettop(L), "__call") &&
+            (has(L, v, "__index") || classes_find(L, s, v) != NULL);
     lua_pop(L, 1);
-    return class;
   }
-  return false;
+  return class;
 }
 
 /* ---------------------------------------------------------------- shapes */

@@ -2,8 +2,8 @@
 ** classes.h - what a state knows of classes: tables that cross by identity.  Layer 5.
 **
 ** A class is a table that is a metatable, or holds __index or another metamethod; the table that
-** is a class's __index is one too, and so is one that holds a class under a name that begins
-** with two underscores (libraries keep an object's metatable so).
+** is a class's __index is one too.  So is one that can be called and holds another class under a
+** name that begins with two underscores: libraries keep the metatable of their objects so.
 **
 ** A state has a ClassRec for each class whose table is in it, its own (it is the home) or a
 ** copy.  At home the record remembers what the class held when it was last published, so that
@@ -89,8 +89,9 @@ ClassRec *classes_know (lua_State *L, State *s, Class *c);
 void classes_bind (lua_State *L, State *s, ClassRec *r, int idx);
 bool classes_push (lua_State *L, const ClassRec *r);           /* its table; false: nil, it is gone */
 
-/* Does the field (key at 'k', value at 'v') say that its table is a class? */
-bool classes_telling (lua_State *L, State *s, int k, int v);
+/* Does its field (key at 'k', value at 'v') say that the table at 't' is a class?  (Absolute
+** indices.) */
+bool classes_telling (lua_State *L, State *s, int t, int k, int v);
 
 /* Home: is the class at 't' as it was when it was published? */
 bool classes_same (lua_State *L, const ClassRec *r, int t);

@@ -990,7 +990,7 @@ static inline void put_key (Enc *e, int t, bool data) {
   if (lua_type(L, t + 1) == LUA_TSTRING) {
     size_t len;
     const char *s = lua_tolstring(L, t + 1, &len);
-    if (data && s[0] == '_' && s[1] == '_' && classes_telling(L, e->s, t + 1, t + 2) &&
+    if (data && s[0] == '_' && s[1] == '_' && classes_telling(L, e->s, t, t + 1, t + 2) &&
         classes_find(L, e->s, t) == NULL) {
       new_class(e, t);
       e->x->again = true;
@@ -1016,6 +1016,10 @@ static void table_step (Enc *e, Frame *f) {
       else f->pairs = true;
     }
     if (f->pairs) {
+      if (lua_type(L, t + 1) == LUA_TUSERDATA && handle_is_dead(L, t + 1)) {
+        lua_pop(L, 1);
+        continue;
+      }
       if (f->nhash == UINT32_MAX) no_memory(e);
       f->nhash++;
       put_key(e, t, true);

@@ -113,13 +113,23 @@ static void push_cache (lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
 }
 
-Handle *handle_test (lua_State *L, int idx) {
+static Handle *test (lua_State *L, int idx) {
   Handle *h = lua_touserdata(L, idx);
   bool ours;
   if (h == NULL || lua_islightuserdata(L, idx) || !lua_getmetatable(L, idx)) return NULL;
   ours = lua_rawgetp(L, -1, &handle_key) == LUA_TBOOLEAN;
   lua_pop(L, 2);
-  return ours && h->o != NULL ? h : NULL;
+  return ours ? h : NULL;
+}
+
+Handle *handle_test (lua_State *L, int idx) {
+  Handle *h = test(L, idx);
+  return h != NULL && h->o != NULL ? h : NULL;
+}
+
+bool handle_is_dead (lua_State *L, int idx) {
+  Handle *h = test(L, idx);
+  return h != NULL && h->o == NULL;
 }
 
 Handle *handle_check (lua_State *L, int arg, int type) {

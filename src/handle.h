@@ -36,6 +36,8 @@ extern uint8_t handle_slots[OBJ_NTYPES];
 void handle_prepare (lua_State *L);    /* a template: what most goroutines need */
 void handle_release_all (State *s);              /* a state that is dropped as it is */
 Handle *handle_test (lua_State *L, int idx);     /* NULL: not one of ours */
+/* A handle that was finalised, and is still seen as a key of a weak table? */
+bool handle_is_dead (lua_State *L, int idx);
 /* The object at argument 'arg'; raises if it is not of that type. */
 Handle *handle_check (lua_State *L, int arg, int type);
 void handle_push (lua_State *L, State *s, Obj *o, int view);   /* takes a reference of its own */

@@ -108,7 +108,7 @@ static bool is_class (Build *b, int t) {
     if (lua_type(L, -2) == LUA_TSTRING) {
       const char *name = lua_tostring(L, -2);
       if (name[0] == '_' && name[1] == '_' &&
-          (classes_telling(L, b->s, -2, -1) || strcmp(name, "__name") == 0 ||
+          (classes_telling(L, b->s, t, lua_gettop(L) - 1, lua_gettop(L)) || strcmp(name, "__name") == 0 ||
            strcmp(name, "__mode") == 0 || strcmp(name, "__metatable") == 0)) {
         lua_pop(L, 2);
         return true;
