@@ -129,6 +129,10 @@ describe("the example", function()
   it("10_cpu_bound adds up what its workers found", function()
     assert.same({ "17984 primes up to 200000" }, run("10_cpu_bound.lua"))
   end)
+
+  it("11_counter loses no count", function()
+    assert.same({ "Atomic:\t1000", "Map:\t1000", "Mutex:\t1000" }, run("11_counter.lua"))
+  end)
 end)
 
 describe("the list of examples", function()
