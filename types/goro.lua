@@ -1,13 +1,12 @@
 ---@meta goro
 -- Definitions for the Lua language server (LuaLS): add this folder to `workspace.library`.
 
----A number of seconds (fractions allowed) or a context.  0 or less never blocks; nil waits
----without limit; anything else raises.  A ready value beats a number that has run out; a
----context that is done beats a ready value.
----@alias goro.Timeout number|goro.Context
+---A number of seconds (fractions allowed).  0 or less never blocks; nil waits without limit;
+---anything else raises.  A ready value beats a number that has run out.
+---@alias goro.Timeout number
 
 ---Why a call gave up.
----@alias goro.Reason "timeout"|"context canceled"|"context deadline exceeded"
+---@alias goro.Reason "timeout"
 
 ---What every value sent over a channel must be: a `type()` name, or a finer one.
 ---@alias goro.ChanType
@@ -70,12 +69,10 @@ function Task:done() end
 ---Lets other goroutines run.  Go: `runtime.Gosched()`.
 function goro.yield() end
 
----Parks this goroutine, not its thread.  Go: `time.Sleep`, here with an optional context.
+---Parks this goroutine, not its thread.  Go: `time.Sleep`.
 ---@param s number seconds; 0 or less returns at once
----@param ctx? goro.Context ends the sleep as soon as it is done
----@return boolean slept true, or false if the context was done
----@return goro.Reason? reason
-function goro.sleep(s, ctx) end
+---@return boolean slept true
+function goro.sleep(s) end
 
 ---This goroutine's number; the main script is 1.
 ---@return integer id
@@ -480,35 +477,6 @@ function Map:range() end
 ---@nodiscard
 function Map:pairs() end
 
----Makes a group of goroutines that fail together.  Go: `errgroup.WithContext(ctx)`.
----@param ctx? goro.Context the parent of `g.ctx`; nil is the background
----@return goro.ErrGroup g
----@nodiscard
-function goro.errgroup(ctx) end
-
----Goroutines that fail together.  A function fails if it raises, or returns nil or false
----followed by a non-nil value.  `<close>` cancels the group and waits for it.
----@class goro.ErrGroup
----@field ctx goro.Context cancelled by the first failure and when `wait` returns
-local ErrGroup = {}
-
----Runs `f(...)` in a new goroutine; blocks while as many as the limit allows are running.
----@param f function a Lua function, or a C function without upvalues
----@param ... any arguments for `f`, copied
-function ErrGroup:go(f, ...) end
-
----From now on `go` blocks while `n` run.  Go: `SetLimit`.
----@param n integer
-function ErrGroup:limit(n) end
-
----Waits for all.  Returns `true`; `nil, err, traceback` of the first failure, as often as one
----waits; or `nil, reason` if the time-out came first.
----@param timeout? goro.Timeout nil waits without limit
----@return true? ok
----@return any err the first failure, or the reason
----@return string? traceback
-function ErrGroup:wait(timeout) end
-
 -- Time ---------------------------------------------------------------------------------------
 
 ---The monotonic clock, for differences.  Go: `time.Now()`.
@@ -523,135 +491,9 @@ function goro.now() end
 ---@nodiscard
 function goro.after(s) end
 
----A timer that fires once.  Go: `time.NewTimer`.
----@param s number seconds
----@return goro.Timer t
----@nodiscard
-function goro.timer(s) end
-
----Starts `f(...)` in a new goroutine after `s` seconds, unless stopped before.  Go:
----`time.AfterFunc`.
----@param s number seconds
----@param f function a Lua function, a cancel function, or a C function without upvalues
----@param ... any arguments for `f`, copied
----@return goro.Timer t
-function goro.after_func(s, f, ...) end
-
----Fires once; `<close>` stops it.
----@class goro.Timer
----@field c goro.Channel gets the time when it fires (a timer of `goro.timer`)
-local Timer = {}
-
----Stops the timer; never blocks.  Afterwards no old value is received any more.
----@return boolean active true if it was still to fire
-function Timer:stop() end
-
----Lets it fire `s` seconds from now, also if it has fired.  No old value is received any more.
----@param s number seconds
----@return boolean active true if it was still to fire
-function Timer:reset(s) end
-
----A ticker.  Go: `time.NewTicker`.  Raises if the interval is 0 or less.
----@param s number seconds between ticks
----@return goro.Ticker t
----@nodiscard
-function goro.ticker(s) end
-
----Fires again and again; `<close>` stops it.
----@class goro.Ticker
----@field c goro.Channel one tick is buffered, a slow receiver misses ticks
-local Ticker = {}
-
----Stops the ticker; never blocks.
-function Ticker:stop() end
-
----Changes the interval; the next tick comes `s` seconds from now.  Raises if it is 0 or less.
----@param s number seconds between ticks
-function Ticker:reset(s) end
-
--- context ------------------------------------------------------------------------------------
-
 ---Cancels a context and its children: `cancel([cause])`.  It may be called often, from any
 ---goroutine; it never blocks, and it can be captured, sent and started.
 ---@alias goro.Cancel fun(cause?: any)
-
----Cancellation, deadlines and values for a tree of goroutines.  Go: `context`.
----@class goro.contextlib
----@field Timeout "timeout"
----@field Canceled "context canceled"
----@field DeadlineExceeded "context deadline exceeded"
-goro.context = {}
-
----The root of all contexts: never cancelled.
----@return goro.Context ctx
----@nodiscard
-function goro.context.background() end
-
----The same, for where it is not yet clear which context to use.
----@return goro.Context ctx
----@nodiscard
-function goro.context.todo() end
-
----A context that `cancel` ends.
----@param parent goro.Context|nil nil is the background
----@return goro.Context ctx
----@return goro.Cancel cancel
----@nodiscard
-function goro.context.with_cancel(parent) end
-
----A context that ends after `s` seconds, or by `cancel`.
----@param parent goro.Context|nil nil is the background
----@param s number seconds
----@return goro.Context ctx
----@return goro.Cancel cancel
----@nodiscard
-function goro.context.with_timeout(parent, s) end
-
----A context that ends at time `t`, or by `cancel`.
----@param parent goro.Context|nil nil is the background
----@param t number seconds on `goro.now()`'s clock
----@return goro.Context ctx
----@return goro.Cancel cancel
----@nodiscard
-function goro.context.with_deadline(parent, t) end
-
----A context that carries a value.
----@param parent goro.Context|nil nil is the background
----@param k any
----@param v any
----@return goro.Context ctx
----@nodiscard
-function goro.context.with_value(parent, k, v) end
-
----Wherever a time-out is wanted a context will do.  `<close>` cancels it.
----@class goro.Context
-local Context = {}
-
----A channel that is closed when the context is cancelled, for `select`.
----@return goro.Channel done
----@nodiscard
-function Context:done() end
-
----Why the context ended; nil if it has not.
----@return nil|"context canceled"|"context deadline exceeded" err
----@nodiscard
-function Context:err() end
-
----What `cancel` was given, here or in an ancestor; else `err()`.  Go: `context.Cause(ctx)`.
----@return any cause
----@nodiscard
-function Context:cause() end
-
----The value for `k`, here or in an ancestor; else nil.
----@param k any
----@return any v
----@nodiscard
-function Context:value(k) end
-
----When the context ends by itself; nil if it does not.
----@return number? t seconds on `goro.now()`'s clock
----@nodiscard
-function Context:deadline() end
 
 -- Errors -------------------------------------------------------------------------------------
 
@@ -687,11 +529,6 @@ function goro.num_cpu() end
 ---@nodiscard
 function goro.num_goroutine() end
 
----The bound on threads, 10,000 by default.  Go: `debug.SetMaxThreads`.
----@param n? integer the new bound; nil leaves it
----@return integer previous
-function goro.max_threads(n) end
-
 ---The bound on the memory of each goroutine's state; environment `GOROMEMLIMIT`.
 ---@param bytes? integer the new bound, 0 for none; nil leaves it
 ---@return integer previous
@@ -701,74 +538,5 @@ function goro.memory_limit(bytes) end
 ---debugger, a strict mode, settings of modules.  Several add up.
 ---@param f function
 function goro.init(f) end
-
----The bodies of these modules run anew in every goroutine; `true` means all modules.
----@param name string|true
----@param ... string
-function goro.fresh(name, ...) end
-
----This goroutine stays on its OS thread, and no other runs there, until `unlock_thread`.  For
----C libraries with per-thread state.  Go: `runtime.LockOSThread`.
-function goro.lock_thread() end
-
----Ends `lock_thread`.  Go: `runtime.UnlockOSThread`.
-function goro.unlock_thread() end
-
----Every goroutine: its name, its state, for how long, and its traceback.  Go: `runtime.Stack`.
----@return string text
----@nodiscard
-function goro.stacks() end
-
----@class goro.Leak
----@field id integer
----@field name? string
----@field waiting string what it waits on
----@field traceback string
-
----The goroutines that can never run again, though others can: what they wait on is held by
----nobody who could wake them.  Never one that could be woken.
----@return goro.Leak[] leaks
----@nodiscard
-function goro.leaks() end
-
----Counters of the runtime: goroutines spawned and live, switches, steals, hand-offs,
----preemptions, parked workers, messages, bytes marshalled.
----@return table<string, integer> counters
----@nodiscard
-function goro.stats() end
-
----Execution traces, to be opened in Perfetto.  Go: `runtime/trace`.
----@class goro.tracelib
-goro.trace = {}
-
----Starts writing a trace to a file.
----@param path string
-function goro.trace.start(path) end
-
----Ends the trace.
-function goro.trace.stop() end
-
----Sampled stacks of all goroutines.  Go: `runtime/pprof`.
----@class goro.profilelib
-goro.profile = {}
-
----Starts sampling.
----@param hz? number samples a second
-function goro.profile.start(hz) end
-
----Ends sampling and writes folded stacks, or SVG if the path ends in `.svg`.
----@param path string
-function goro.profile.stop(path) end
-
----@class goro.debuglib
-goro.debug = {}
-
----Prints all stacks on this signal (`GOROTRACEBACK=1`: SIGQUIT).
----@param signal string a name without SIG: `"QUIT"`, `"USR1"`
-function goro.debug.dump_on(signal) end
-
----Serves the runtime's state on a Unix socket, for `goro-top`.
----@param path string
-function goro.debug.serve(path) end
 
 return goro
