@@ -491,10 +491,6 @@ function goro.now() end
 ---@nodiscard
 function goro.after(s) end
 
----Cancels a context and its children: `cancel([cause])`.  It may be called often, from any
----goroutine; it never blocks, and it can be captured, sent and started.
----@alias goro.Cancel fun(cause?: any)
-
 -- Errors -------------------------------------------------------------------------------------
 
 ---Warns, once a place, of what copying hides: a goroutine that ends having assigned to a
