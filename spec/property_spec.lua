@@ -9,8 +9,8 @@ local support = require("spec.support")
 local N = tonumber(os.getenv("GOROPROP")) or support.many(30000)
 local SEED = tonumber(os.getenv("GOROPROPSEED")) or os.time() % 1000000 * 1000000
 
-local random, type, rawequal, getmetatable, setmetatable = math.random, type, pairs,
-  rawequal, getmetatable, setmetatable
+local random, type, rawequal, getmetatable, setmetatable = math.random, type, rawequal,
+  getmetatable, setmetatable
 local mathtype, dump, upvalueid, getupvalue = math.type, string.dump, debug.upvalueid,
   debug.getupvalue
 
