@@ -2,7 +2,6 @@
 -- cycles and metatables.  GOROPROP=n makes n of them (100000: the full run), GOROPROPSEED=n
 -- starts at another seed; each value has one of its own, which is printed when it fails.
 
--- luacheck: no max line length, ignore 211
 local goro = require("goro")
 local support = require("spec.support")
 
