@@ -37,7 +37,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind stress bench layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind stress fuzz bench layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -100,6 +100,19 @@ $(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $$(SAN
 $(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn)))
 $(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))
 
+# libFuzzer is clang's.  Lua's library is linked in, so that what the target wraps is wrapped.
+FUZZ_CC ?= clang
+FUZZ_SECONDS ?= 20
+FUZZ_FLAGS ?=
+fuzz_san := $(san) -fno-sanitize-recover=all -fsanitize=address$(comma)undefined
+$(eval $(call variant,fuzz,build/fuzz,$$(FUZZ_CC),$(fuzz_san) -fsanitize=fuzzer-no-link))
+
+build/fuzz/%: tests/fuzz/%.c $(fuzz_objects)
+	@mkdir -p $(@D)
+	$(fuzz_compile) -fsanitize=fuzzer -Wl,--wrap=luaL_loadbufferx -Wl,--wrap=stdlibs_map \
+	  -Wl,-E -o $@ $< $(fuzz_objects) $(FUZZ_LUA_LIBS) $(LDLIBS) -lm -ldl
+FUZZ_LUA_LIBS ?= -Wl,-Bstatic $(LUA_LIBS) -Wl,-Bdynamic
+
 build/nodlclose.so: tests/c/nodlclose.c
 	@mkdir -p $(@D)
 	$(SAN_CC) -O2 -fPIC -shared -o $@ $<
@@ -160,6 +173,12 @@ valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgri
 
 stress: release debug                     ## the specs N times (N=20), seeded, 1 to 8 processors
 	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress$(comma)lifecycle$(comma)valgrind --shuffle)
+
+fuzz: build/fuzz/marshal                       ## the decoder and encoder, for FUZZ_SECONDS=20
+	@mkdir -p build/fuzz/found
+	ASAN_OPTIONS=detect_leaks=1 build/fuzz/marshal -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+	  -max_len=4096 -print_final_stats=0 -verbosity=0 -artifact_prefix=build/fuzz/found/ \
+	  $(FUZZ_FLAGS) build/fuzz/found tests/fuzz/corpus
 
 bench: release                                 ## bench/run.sh, or bench/run.lua
 	@if [ -f bench/run.sh ]; then LUA=$(CURDIR)/tools/lua bash bench/run.sh; \

@@ -816,6 +816,196 @@ describe("what crosses #marshal", function()
     end)
   end)
 
+  describe("as what their __goro makes of them:", function()
+    local Conn = {}
+    Conn.__index = Conn
+    Conn.made = 0
+    function Conn.open(n)
+      return setmetatable({ n = n, worker = coroutine.create(print) }, Conn)
+    end
+    function Conn:get() return self.n end
+    function Conn.__goro(o)
+      local n = o.n
+      return function()
+        Conn.made = Conn.made + 1
+        return Conn.open(n)
+      end
+    end
+    Conn.__gc = function() end
+
+    it("tables that could not cross themselves", function()
+      both(function(send)
+        local r = send({ Conn.open(7) })[1]
+        assert.equal(7, r:get())
+        assert.equal("thread", type(r.worker))
+        assert.is_true(rawequal(Conn, getmetatable(r)))
+        assert.equal(8, send(Conn.open(8)):get())
+      end)
+      assert.equal(9, (in_goroutine(function(o) return o:get() end, Conn.open(9))))
+    end)
+
+    it("userdata", function()
+      local meta = getmetatable(io.stdout)
+      local path = os.tmpname()
+      meta.__goro = function()
+        return function() return assert(io.open(path)) end
+      end
+      local file = assert(io.open(path, "w+"))
+      file:write("by its file")
+      file:flush()
+      local ok, text, std = pcall(function()
+        local r = cross({ file })[1]
+        local t = r:read("a")
+        r:close()
+        return t, rawequal(io.stdout, cross(io.stdout))
+      end)
+      meta.__goro = nil
+      file:close()
+      os.remove(path)
+      assert.is_true(ok, text)
+      assert.equal("by its file", text)
+      assert.is_true(std)
+    end)
+
+    it("once a message, however often they stand in it", function()
+      local calls = 0
+      local Counted = { __goro = function(o)
+        calls = calls + 1
+        local name = o.name
+        return function() return { name = name, made = true } end
+      end }
+      local o = setmetatable({ name = "o" }, Counted)
+      local holder = setmetatable({}, { __goro = function()
+        return function() return { holds = o } end
+      end })
+      local r = cross({ o, o, x = { o }, f = function() return o end, [o] = "key", h = holder })
+      assert.is_true(r[1].made)
+      assert.is_true(rawequal(r[1], r[2]) and rawequal(r[1], r.x[1]) and rawequal(r[1], r.f()))
+      assert.equal("key", r[r[1]])
+      assert.is_true(rawequal(r[1], r.h.holds))
+      assert.equal(1, calls)
+      local a, b = cross(o), cross(o)
+      assert.is_false(rawequal(a, b))
+    end)
+
+    it("nested: objects in what makes objects, with what they share", function()
+      local Node = {}
+      function Node.__goro(o)
+        local value, next_node = o.value, o.next
+        return function() return setmetatable({ value = value, next = next_node }, Node) end
+      end
+      local shared = { "shared" }
+      local function list(n)
+        local l
+        for i = n, 1, -1 do l = setmetatable({ value = { i, shared }, next = l }, Node) end
+        return l
+      end
+      both(function(send)
+        local r = send({ list(50), shared })
+        local node = r[1]
+        for i = 1, 50 do
+          assert.equal(i, node.value[1])
+          assert.is_true(rawequal(r[2], node.value[2]))
+          node = node.next
+        end
+        assert.is_nil(node)
+      end)
+      support.raises("too many in each other's '__goro'", function() cross(list(1000)) end)
+    end)
+
+    it("with functions of any depth, complete when they are called", function()
+      local f = function() return "bottom" end
+      for _ = 1, 500 do
+        local inner = f
+        f = function() return inner() end
+      end
+      local deep = { "end" }
+      for _ = 1, 500 do deep = { deep } end
+      local o = setmetatable({}, { __goro = function()
+        return function()
+          local t = deep
+          while type(t[1]) == "table" do t = t[1] end
+          return { f(), t[1] }
+        end
+      end })
+      both(function(send) assert.same({ "bottom", "end" }, send({ { o } })[1][1]) end)
+    end)
+
+    it("inside classes, which are complete then", function()
+      local C = {}
+      C.__index = C
+      function C.name() return "C" end
+      C.default = setmetatable({}, { __goro = function()
+        return function() return { made_by = C.name() } end
+      end })
+      assert.equal("C", (in_goroutine(function(o) return o.default.made_by end,
+        setmetatable({}, C))))
+    end)
+
+    it("refused in circles with themselves", function()
+      local o
+      local Circle = { __goro = function(v) return function() return v end end }
+      o = setmetatable({}, Circle)
+      support.raises("inside the function that its '__goro' returned", function() cross(o) end)
+      local a, b
+      local Mutual = { __goro = function(v)
+        local other = v == a and b or a
+        return function() return { other } end
+      end }
+      a, b = setmetatable({}, Mutual), setmetatable({}, Mutual)
+      support.raises("inside the function that its '__goro' returned", function()
+        cross({ x = a })
+      end)
+      -- a function that makes an object which it knows itself
+      local f
+      local Own = setmetatable({}, { __goro = function() return f end })
+      f = function() return Own end
+      support.raises("inside the function", function() cross(f) end)
+      assert.equal("fine", cross("fine"))
+    end)
+
+    it("refused when it returns no function; errors of either side are raised there", function()
+      local wrong = setmetatable({}, { __goro = function() return {} end })
+      support.raises("(at .x): '__goro' must return a function (got table)", function()
+        cross({ x = wrong })
+      end)
+      local fails = setmetatable({}, { __goro = function() error("in __goro") end })
+      support.raises("in __goro", function() cross(fails) end)
+      local there = setmetatable({}, { __goro = function()
+        return function() error("in the constructor") end
+      end })
+      local c, out = goro.chan(2), goro.chan(2)
+      c:send({ there })
+      c:send("lives on")
+      goro.go(function()
+        out:send({ pcall(c.recv, c) })
+        out:send((c:recv()))
+      end)
+      local r = out:recv()
+      assert.is_false(r[1])
+      assert.is_truthy(r[2]:find("in the constructor", 1, true))
+      assert.equal("lives on", (out:recv()))
+    end)
+
+    it("may use channels meanwhile", function()
+      local side = goro.chan(10)
+      local C = {}
+      C.__index = C
+      local o = setmetatable({ x = 1 }, { __goro = function()
+        side:send(setmetatable({ 1 }, C))
+        return function()
+          side:send(setmetatable({ 2 }, C))
+          return setmetatable({ 3 }, C)
+        end
+      end })
+      local r = cross({ setmetatable({ 0 }, C), o, setmetatable({ 4 }, C) })
+      for i, v in ipairs { r[1], (side:recv()), (side:recv()), r[2], r[3] } do
+        assert.equal(i - 1, v[1])
+        assert.is_true(rawequal(C, getmetatable(v)))
+      end
+    end)
+  end)
+
   describe("not at all:", function()
     it("coroutines, files and C functions with upvalues raise in the sender", function()
       local c = goro.chan(1)

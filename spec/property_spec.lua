@@ -2,19 +2,18 @@
 -- cycles and metatables.  GOROPROP=n makes n of them (100000: the full run), GOROPROPSEED=n
 -- starts at another seed; each value has one of its own, which is printed when it fails.
 
--- luacheck: no max line length, ignore 211
 local goro = require("goro")
 local support = require("spec.support")
 
 local N = tonumber(os.getenv("GOROPROP")) or support.many(30000)
 local SEED = tonumber(os.getenv("GOROPROPSEED")) or os.time() % 1000000 * 1000000
 
-local random, type, pairs, rawequal, getmetatable, setmetatable = math.random, type, pairs,
-  rawequal, getmetatable, setmetatable
+local random, type, rawequal, getmetatable, setmetatable = math.random, type, rawequal,
+  getmetatable, setmetatable
 local mathtype, dump, upvalueid, getupvalue = math.type, string.dump, debug.upvalueid,
   debug.getupvalue
 
--- --- values ------------------------------------------------------------------------------------
+-- --- values ----------------------------------------------------------------------------------
 
 local light = debug.upvalueid(function() return support end, 1)
 local channel, group = goro.chan(1), goro.WaitGroup()
@@ -117,7 +116,7 @@ end
 
 local environment = _ENV
 
--- --- are they equal? ---------------------------------------------------------------------------
+-- --- are they equal? ----------------------------------------------------------------------
 
 local by_identity = { [Class] = true, [Derived] = true, [Named] = true, [Op] = true,
   [Made] = true, [string] = true, [goro] = true, [_G] = true }
@@ -216,7 +215,7 @@ local function compare(a, b)
   end
 end
 
--- --- the property ------------------------------------------------------------------------------
+-- --- the property ----------------------------------------------------------------------------
 
 local function check(seed, sent, got)
   local wrong = compare(sent, got)
@@ -232,9 +231,10 @@ describe("any value #property", function()
 
   it("is told from another by this spec", function()
     local f, x = function() return 1 end, {}
-    for _, t in ipairs { { 1, 1.0 }, { 0.0, -0.0 }, { "a", "b" }, { {}, { 1 } }, { { x, x }, { {}, {} } },
-      { { {}, {} }, { x, x } }, { f, function() return 2 end }, { {}, setmetatable({}, Class) },
-      { { [{}] = 1 }, { [{}] = 2 } }, { { 1, n = 2 }, { 1, n = 2, 3 } } } do
+    for _, t in ipairs { { 1, 1.0 }, { 0.0, -0.0 }, { "a", "b" }, { {}, { 1 } },
+      { { x, x }, { {}, {} } }, { { {}, {} }, { x, x } }, { f, function() return 2 end },
+      { {}, setmetatable({}, Class) }, { { [{}] = 1 }, { [{}] = 2 } },
+      { { 1, n = 2 }, { 1, n = 2, 3 } } } do
       assert.is_truthy(compare(t[1], t[2]), "pair " .. _)
       assert.is_nil(compare(t[1], t[1]))
     end
