@@ -178,7 +178,7 @@ fuzz: build/fuzz/marshal                       ## the decoder and encoder, for F
 	@mkdir -p build/fuzz/found
 	ASAN_OPTIONS=detect_leaks=1 build/fuzz/marshal -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
 	  -max_len=4096 -print_final_stats=0 -verbosity=0 -artifact_prefix=build/fuzz/found/ \
-	  $(FUZZ_FLAGS) build/fuzz/found tests/fuzz/corpus
+	  $(FUZZ_FLAGS) build/fuzz/found $(wildcard tests/fuzz/corpus)
 
 bench: release                                 ## bench/run.sh, or bench/run.lua
 	@if [ -f bench/run.sh ]; then LUA=$(CURDIR)/tools/lua bash bench/run.sh; \
