@@ -67,6 +67,7 @@ build = {
         "src/lua_sync.c",
         "src/lua_task.c",
         "src/lua_time.c",
+        "src/m.c",
         "src/marshal.c",
         "src/modref.c",
         "src/msg.c",

@@ -1,5 +1,5 @@
 /*
-** proc.c - Ms, Ps and the search for work.  Layer 3.
+** proc.c - Ps, and how Ms search for work.  Layer 3.  (m.c: how Ms sleep.)
 **
 ** PARKING WORKERS.  Workers should be neither too many (they would burn CPU looking for work)
 ** nor too few (work would wait while a CPU idles).  The state is spread over the P's queues, so
@@ -22,8 +22,7 @@
 **   and in find_runnable; what each checks must agree with what the other publishes.
 **
 ** TIMERS.  Due timers are looked for at each turn (one's own shard) and when idle (all).  Of the
-** idle Ms one, the poller, sleeps only until the next deadline; a timer added with an earlier
-** one wakes it (sched_timer_added).
+** idle Ms one, the poller, sleeps only until the next deadline (m.c).
 **
 ** BOUND GOROUTINES.  A goroutine that blocked where Lua cannot yield, and a host's main script,
 ** have their C stack on one thread: g->bound.  Whoever gets to run such a goroutine gives that M
@@ -47,10 +46,6 @@
 #include "sched.h"
 
 Sched sched;
-/* initial-exec: one word of static TLS, read without a call */
-static __thread M *this_m __attribute__((tls_model("initial-exec")));
-
-M *sched_m (void) { return this_m; }
 
 /* ---------------------------------------------------------------- queues */
 
@@ -126,7 +121,7 @@ P *p_release (M *m) {
   return pp;
 }
 
-static P *p_pop_idle (void) {          /* sched.lock held */
+P *p_pop_idle (void) {
   P *pp;
   lock_check_held(&sched.lock);
   while ((pp = sched.idlep) != NULL) {
@@ -210,10 +205,6 @@ int sched_maxprocs (int n) {
   return old;
 }
 
-static void m_sleep_for_ever (M *m) {
-  for (;;) os_futex_wait(&m->note.set, load_rlx(&m->note.set), FOREVER);
-}
-
 /* ---------------------------------------------------------------- lending and owning */
 
 void sched_lend (M *m) {
@@ -222,7 +213,7 @@ void sched_lend (M *m) {
   store_rel(&m->p->word, P_LENT_TO(m));
 }
 
-static bool take_back (M *m) {
+bool m_take_back (M *m) {
   uint32_t w;
   if (m->p == NULL) return false;
   w = P_LENT_TO(m);
@@ -238,7 +229,7 @@ void sched_own (M *m, G *g) {
   M *before;
   GORO_POINT();
   if (load_rlx(&m->orphan)) m_sleep_for_ever(m);
-  if (m->owned || take_back(m)) return;
+  if (m->owned || m_take_back(m)) return;
   if (p_acquire_idle(m)) return;
   /* queue for one, as a bound goroutine that is runnable */
   before = g->bound;
@@ -248,202 +239,6 @@ void sched_own (M *m, G *g) {
   wake_p();                            /* a P may have become idle since we looked */
   m_wait(m);
   g->bound = before;
-}
-
-/* ---------------------------------------------------------------- Ms */
-
-/*
-** Before it sleeps an M looks for a while whether it is woken: to put a thread to sleep and to
-** wake it costs more than many a wait is long (a main script and a goroutine that talk to each
-** other).  How long depends on what came of it the last times.  On one CPU there is no point.
-*/
-#define SPIN_MIN 1000
-#define SPIN_MAX 50000
-
-static bool spin (M *m) {
-  bool woken;
-  if (sched.ncpu < 2) return false;
-  woken = note_spin(&m->note, m->spin < SPIN_MIN ? SPIN_MIN : m->spin);
-  if (!woken) m->spin /= 2;
-  else if (m->spin < SPIN_MAX) m->spin = m->spin < SPIN_MIN ? 2 * SPIN_MIN : 2 * m->spin;
-  return woken;
-}
-
-/* M's are reused and never freed: sysmon may look at one that has just left. */
-static M *free_ms;                     /* [L:sched] by 'next' */
-
-static void m_free (M *m) {
-  lock_acquire(&sched.lock);
-  m->next = free_ms;
-  free_ms = m;
-  lock_release(&sched.lock);
-}
-
-static M *m_new (bool is_host) {
-  M *m;
-  uint32_t i;
-  lock_acquire(&sched.lock);
-  m = free_ms;
-  if (m != NULL) free_ms = m->next;
-  lock_release(&sched.lock);
-  if (m == NULL) m = malloc(sizeof *m);
-  if (m == NULL) return NULL;
-  memset(m, 0, sizeof *m);
-  m->is_host = is_host;
-  m->cpuclock = (clockid_t)-1;
-  m->event.fd = -1;
-  m->spin = SPIN_MAX / 4;
-  lock_acquire(&sched.lock);
-  for (i = 1; i < MAX_MS && load_rlx(&sched.allm[i]) != NULL; i++) continue;
-  if (i < MAX_MS && (is_host || sched.nworkers < sched.max_threads)) {
-    m->id = i;
-    store_rel(&sched.allm[i], m);
-    if (i >= load_rlx(&sched.nallm)) store_rel(&sched.nallm, i + 1);
-    if (!is_host) sched.nworkers++;
-  }
-  lock_release(&sched.lock);
-  if (m->id == 0) {
-    m_free(m);
-    return NULL;
-  }
-  return m;
-}
-
-static void m_forget (M *m) {          /* sched.lock held */
-  store_rel(&sched.allm[m->id], NULL);
-  if (!m->is_host) sched.nworkers--;
-}
-
-M *sched_adopt (void) {
-  M *m = m_new(true);
-  if (m == NULL) return NULL;
-  if (!event_init(&m->event)) {
-    lock_acquire(&sched.lock);
-    m_forget(m);
-    lock_release(&sched.lock);
-    m_free(m);
-    return NULL;
-  }
-  m->event_ok = true;
-  m->thread = pthread_self();
-  m->tid = os_thread_id();
-  m->cpuclock = os_thread_clock(m->thread);
-  store_rel(&m->cpu_known, 1);
-  this_m = m;
-  return m;
-}
-
-void sched_leave (M *m) {
-  goro_check(m == this_m && m->is_host);
-  if (m->owned || take_back(m)) {
-    P *pp = p_release(m);
-    handoff_p(pp);
-  }
-  lock_acquire(&sched.lock);
-  m_forget(m);
-  lock_release(&sched.lock);
-  event_close(&m->event);
-  this_m = NULL;
-  m_free(m);
-}
-
-static void idlem_add (M *m, bool last) {      /* sched.lock held */
-  m->idle = true;
-  m->next = m->prev = NULL;
-  if (sched.idlem == NULL) sched.idlem = sched.idlem_tail = m;
-  else if (last) {
-    m->prev = sched.idlem_tail;
-    sched.idlem_tail->next = m;
-    sched.idlem_tail = m;
-  }
-  else {
-    m->next = sched.idlem;
-    sched.idlem->prev = m;
-    sched.idlem = m;
-  }
-}
-
-static void idlem_remove (M *m) {      /* sched.lock held */
-  m->idle = false;
-  if (m->prev != NULL) m->prev->next = m->next;
-  else sched.idlem = m->next;
-  if (m->next != NULL) m->next->prev = m->prev;
-  else sched.idlem_tail = m->prev;
-  m->next = m->prev = NULL;
-}
-
-/* ------------------------------------------------- waiting for a P */
-
-static void m_wake (M *m) {
-  GORO_POINT();
-  if (xchg_acqrel(&m->note.set, 1) == 2) {         /* it sleeps */
-    if (m->is_host) event_raise(&m->event);
-    else os_futex_wake(&m->note.set, 1);
-  }
-}
-
-/*
-** Give 'pp' to 'm', which waits in m_wait or will in a moment: its goroutine is RUNNING now.
-*/
-void m_give (M *m, P *pp) {
-  lock_acquire(&sched.lock);
-  if (!m->is_host) sched.nbusy++;
-  m->waiting = false;
-  goro_check(m->nextp == NULL);
-  m->nextp = pp;
-  lock_release(&sched.lock);
-  GORO_POINT();
-  m_wake(m);
-}
-
-/* A host's thread sleeps where Ctrl-C can reach it; its handler's wish ends the wait. */
-static void host_sleep (M *m) {
-  uint32_t s = 0;
-  if (spin(m)) return;
-  cas_acqrel(&m->note.set, &s, 2);
-  for (;;) {
-    if (load_acq(&m->note.set) == 1) return;
-    if (!event_wait(&m->event, m->interrupted, m->interrupted_arg)) {
-      G *g = m->curg;
-      if (g != NULL && wait_claim(g, WAKE_INTERRUPT))
-        sched_ready(NULL, g, false);
-      while (load_acq(&m->note.set) != 1)          /* whoever claimed it gives us a P soon */
-        event_wait(&m->event, NULL, NULL);
-      return;
-    }
-  }
-}
-
-/*
-** Block this M until somebody gives it a P (start_m, or execute for its bound goroutine).  Its
-** own P, if any, is handed off.
-*/
-void m_wait (M *m) {
-  GList dead = { NULL, NULL };
-  if (m->owned || take_back(m)) {
-    P *pp = p_release(m);
-    handoff_p(pp);
-  }
-  lock_acquire(&sched.lock);
-  if (!m->is_host) sched.nbusy--;
-  m->waiting = true;
-  check_dead_locked(&dead);
-  lock_release(&sched.lock);
-  sched_ready_all(NULL, &dead);
-  for (;;) {                           /* a wake-up left over from before may end a sleep */
-    P *pp;
-    if (m->is_host) host_sleep(m);
-    else if (!spin(m)) note_sleep(&m->note, FOREVER);
-    note_clear(&m->note);
-    lock_acquire(&sched.lock);
-    pp = m->nextp;
-    m->nextp = NULL;
-    lock_release(&sched.lock);
-    if (pp != NULL) {
-      p_set(m, pp);
-      return;
-    }
-  }
 }
 
 /* ---------------------------------------------------------------- starting Ms */
@@ -527,27 +322,6 @@ void handoff_p (P *pp) {
   if (next != FOREVER) sched_timer_added(next);
 }
 
-/* Let the poller look at the timers again.  sched.lock held. */
-static void poke_poller (void) {
-  lock_check_held(&sched.lock);
-  if (sched.poller != NULL && sched.poller->idle) {
-    store_seq(&sched.poll_until, 1);   /* once is enough */
-    m_wake(sched.poller);
-  }
-}
-
-void sched_timer_added (int64_t when) {
-  int64_t until;
-  fence_seq();
-  until = load_seq(&sched.poll_until);
-  if (until == 0) wake_p();            /* nobody sleeps for timers: an idle M shall */
-  else if (when < until) {
-    lock_acquire(&sched.lock);
-    poke_poller();
-    lock_release(&sched.lock);
-  }
-}
-
 /* ---------------------------------------------------------------- ready */
 
 static void ready_one (M *m, G *g, bool next) {
@@ -577,7 +351,7 @@ static void ready_one (M *m, G *g, bool next) {
 }
 
 void sched_ready (M *m, G *g, bool next) {
-  bool took = m != NULL && !m->owned && take_back(m);
+  bool took = m != NULL && !m->owned && m_take_back(m);
   ready_one(m, g, next);
   wake_p();
   if (took) sched_lend(m);
@@ -587,36 +361,12 @@ void sched_ready_all (M *m, GList *l) {
   bool took;
   G *g = glist_pop(l);
   if (g == NULL) return;
-  took = m != NULL && !m->owned && take_back(m);
+  took = m != NULL && !m->owned && m_take_back(m);
   do {
     ready_one(m, g, false);
     wake_p();
   } while ((g = glist_pop(l)) != NULL);
   if (took) sched_lend(m);
-}
-
-/* ---------------------------------------------------------------- deadlock */
-
-/*
-** Called with sched.lock held when an M is about to sleep.  If no worker is busy, nothing is
-** runnable, and no timer is set, then what a host's main script waits for will never come.
-** Claims those scripts into 'dead'; the caller readies them.
-*/
-void check_dead_locked (GList *dead) {
-  Host *h;
-  int i;
-  if (sched.nbusy > 0 || load_seq(&sched.ngq) != 0 || load_rlx(&sched.stopping)) return;
-  for (i = 0; i < load_acq(&sched.nallp); i++) {
-    P *pp = load_rlx(&sched.allp[i]);
-    if (!runq_empty(pp)) return;
-  }
-  for (h = sched.hosts; h != NULL; h = h->next) {
-    if (load_seq(&h->ntimers) != 0 || load_rlx(&h->closing)) continue;
-    if (load_acq(&h->main->status) != G_PARKED) continue;
-    /* it may still be handing its P off, with goroutines in its hands */
-    if (h->main->bound == NULL || !h->main->bound->waiting) continue;
-    if (wait_claim(h->main, WAKE_DEADLOCK)) glist_add(dead, h->main);
-  }
 }
 
 /* ---------------------------------------------------------------- find_runnable */
@@ -628,7 +378,7 @@ static void expire (M *m, int shard) {
   sched_ready_all(m, &l);
 }
 
-static bool expire_all (M *m) {
+bool expire_all (M *m) {
   GList l = { NULL, NULL };
   bool any;
   if (timers_next_all() > os_now()) return false;
@@ -666,70 +416,6 @@ static bool anything_anywhere (void) {
     if (pp != NULL && !runq_empty(pp)) return true;
   }
   return false;
-}
-
-/* Sleep until somebody gives us a P, or until the next timer if nobody else watches that. */
-static bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
-  GList dead = { NULL, NULL };
-  int64_t next, left = FOREVER;
-  bool poll = false;
-  goro_check(!m->spinning && m->p == NULL);
-  lock_acquire(&sched.lock);
-  if (load_seq(&sched.stopping)) {
-    lock_release(&sched.lock);
-    return false;
-  }
-  if (load_seq(&sched.ngq) != 0 && sched.idlep != NULL) {
-    P *pp = p_pop_idle();
-    lock_release(&sched.lock);
-    if (pp != NULL) p_set(m, pp);
-    return true;
-  }
-  next = timers_next_all();
-  if (sched.poller == NULL) {
-    poll = true;
-    sched.poller = m;
-    store_seq(&sched.poll_until, next);
-    next = timers_next_all();          /* one added before we published poll_until */
-    store_seq(&sched.poll_until, next);
-    if (next != FOREVER) {
-      left = next - os_now();
-      if (left < 0) left = 0;
-    }
-  }
-  else if (next < load_seq(&sched.poll_until))
-    poke_poller();
-  idlem_add(m, poll);
-  sched.nbusy--;
-  check_dead_locked(&dead);
-  lock_release(&sched.lock);
-  sched_ready_all(NULL, &dead);
-  GORO_POINT();
-  if (left < SPIN_MAX || !spin(m)) note_sleep(&m->note, left);
-  lock_acquire(&sched.lock);
-  if (poll) {
-    sched.poller = NULL;
-    store_seq(&sched.poll_until, 0);
-  }
-  if (m->nextp == NULL) {              /* the timer woke us, or the end */
-    idlem_remove(m);
-    sched.nbusy++;
-    m->nextp = p_pop_idle();
-  }
-  if (m->nextp != NULL) {
-    P *pp = m->nextp;
-    m->nextp = NULL;
-    lock_release(&sched.lock);
-    note_clear(&m->note);
-    p_set(m, pp);
-    if (poll && timers_next_all() != FOREVER) wake_p();   /* another shall watch them */
-    return true;
-  }
-  lock_release(&sched.lock);
-  note_clear(&m->note);
-  /* No P: all are busy.  Timers that are due still put their goroutines into the queue. */
-  if (!load_seq(&sched.stopping)) expire_all(NULL);
-  return true;
 }
 
 /* The next goroutine to run, with a P owned; NULL: the runtime stops. */
@@ -837,7 +523,7 @@ static void execute (M *m, G *g) {
   store_rel(&m->curhost, g->host);
   sched_lend(m);
   o = sched.hooks.run(m, g);
-  if (!m->owned) take_back(m);
+  if (!m->owned) m_take_back(m);
   store_rel(&m->curhost, NULL);
   m->curg = NULL;
   switch (o) {
@@ -860,7 +546,7 @@ static void *worker_main (void *arg) {
   M *m = arg;
   P *pp = m->nextp;
   G *g;
-  this_m = m;
+  m_is_here(m);
   m->thread = pthread_self();
   m->tid = os_thread_id();
   m->cpuclock = os_thread_clock(m->thread);

@@ -1,9 +1,9 @@
 /*
 ** sched.h - the scheduler's face: who runs next, and where.  Layer 3.
 **
-** Files behind it: proc.c (Ms find work, start, stop), park.c (a goroutine leaves and comes
-** back), handoff.c (a thread that must block gives its P away), sysmon.c (P's retaken,
-** preemption), host.c (Lua states that required goro, panics to the main script, the end).
+** Files behind it: proc.c (Ms find work), m.c (Ms come, sleep, go), park.c (a goroutine leaves and
+** comes back), sysmon.c (P's retaken, preemption), host.c (Lua states that required goro, panics
+** to the main script, the end).
 */
 #ifndef GORO_SCHED_H
 #define GORO_SCHED_H
@@ -91,6 +91,16 @@ void sysmon_start (void);               /* once a goroutine exists */
 void sched_timer_added (int64_t when); /* somebody must wake up for it in time */
 
 /* --- inside layer 3 --- */
+bool m_take_back (M *m);               /* its lent P; false: sysmon has taken it */
+void m_is_here (M *m);                 /* this thread is m's */
+M *m_new (bool is_host);               /* NULL: no memory, or too many threads */
+void m_free (M *m);
+void m_forget (M *m);                  /* sched.lock held */
+void m_wake (M *m);                    /* wherever it sleeps */
+_Noreturn void m_sleep_for_ever (M *m);
+void idlem_remove (M *m);              /* sched.lock held */
+bool worker_sleep (M *m);              /* without a P; false: the runtime stops */
+bool expire_all (M *m);                /* ready what due timers wake; true: there was some */
 void runq_add (P *pp, G *g, bool next);
 void gq_add (G *g);
 void gq_add_all (GList *l, int n);
@@ -98,6 +108,7 @@ bool p_acquire_idle (M *m);            /* sched.lock not held */
 void p_set (M *m, P *pp);
 P *p_release (M *m);
 void p_to_idle (P *pp);                /* sched.lock held */
+P *p_pop_idle (void);                  /* sched.lock held; NULL: none */
 void handoff_p (P *pp);
 void wake_p (void);
 void start_m (P *pp, bool spinning);
