@@ -15,6 +15,7 @@
 #include "lualib.h"
 #include "check.h"
 #include "lua_args.h"
+#include "lua_load.h"
 #include "lua_runtime.h"
 
 /* goro.maxprocs([n]) -> the previous number.  Go's runtime.GOMAXPROCS. */
@@ -267,6 +268,15 @@ static void replace_searcher (lua_State *L, int t, int i, lua_CFunction f) {
   else lua_pop(L, 1);
 }
 
+static void replace_lua_searcher (lua_State *L, int package, int t) {
+  if (lua_rawgeti(L, t, 2) == LUA_TFUNCTION && lua_iscfunction(L, -1)) {
+    lua_pushvalue(L, package);
+    lua_pushcclosure(L, search_lua, 2);
+    lua_rawseti(L, t, 2);
+  }
+  else lua_pop(L, 1);
+}
+
 static void wrap (lua_State *L, int t, const char *name, lua_CFunction f) {
   if (lua_getfield(L, t, name) == LUA_TFUNCTION) {
     lua_pushcclosure(L, f, 1);
@@ -282,6 +292,7 @@ void runtime_opened (lua_State *L, State *s, const char *lib) {
   else if (strcmp(lib, LUA_LOADLIBNAME) == 0) {
     if (lua_getfield(L, top, "searchers") == LUA_TTABLE) {
       replace_searcher(L, top + 1, 1, search_preload);
+      replace_lua_searcher(L, top, top + 1);
       replace_searcher(L, top + 1, 3, search_c);
       replace_searcher(L, top + 1, 4, search_c);
     }
@@ -293,6 +304,8 @@ void runtime_opened (lua_State *L, State *s, const char *lib) {
 
 const StdFunction runtime_replaced[] = {
   { LUA_GNAME, "print", l_print, true },
+  { LUA_GNAME, "loadfile", l_loadfile, true },
+  { LUA_GNAME, "dofile", l_dofile, true },
   { LUA_OSLIBNAME, "execute", l_execute, false },
   { LUA_IOLIBNAME, "popen", l_popen, false },
   { NULL, NULL, NULL, false }

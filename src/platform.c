@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -224,6 +225,42 @@ int os_wait (int pid, int *status) {
 }
 
 bool os_pipe (int fd[2]) { return pipe2(fd, O_CLOEXEC) == 0; }
+
+static int64_t nanoseconds (const struct timespec *ts) {
+  return (int64_t)ts->tv_sec * SECOND + ts->tv_nsec;
+}
+
+bool os_file_id (const char *path, FileId *id) {
+  struct stat st;
+  if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return false;
+  id->dev = (uint64_t)st.st_dev;
+  id->ino = (uint64_t)st.st_ino;
+  id->size = (int64_t)st.st_size;
+  id->mtime = nanoseconds(&st.st_mtim);
+  id->ctime = nanoseconds(&st.st_ctim);
+  return true;
+}
+
+bool file_id_equal (const FileId *a, const FileId *b) {
+  return a->ino == b->ino && a->dev == b->dev && a->size == b->size && a->mtime == b->mtime &&
+         a->ctime == b->ctime;
+}
+
+/*
+** The kernel stamps files with the time of its last tick (10 ms at most); some file systems keep
+** whole seconds, or two.
+*/
+bool os_file_rested (const FileId *id) {
+  struct timespec ts;
+  int64_t grain = id->mtime % SECOND == 0 || id->ctime % SECOND == 0 ? 3 * SECOND : SECOND / 25;
+  int64_t last = id->mtime > id->ctime ? id->mtime : id->ctime;
+  clock_gettime(CLOCK_REALTIME, &ts);
+  return nanoseconds(&ts) - last > grain;
+}
+
+bool os_file_readable (const char *path) {
+  return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
+}
 
 uint64_t os_random (void) {
   uint64_t r;

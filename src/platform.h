@@ -55,6 +55,18 @@ int os_shell (const char *command, int fd, bool output);
 int os_wait (int pid, int *status);    /* waitpid, again after EINTR: -1 and errno */
 bool os_pipe (int fd[2]);              /* close-on-exec */
 
+/* What a file is: equal again if nobody has changed or replaced it. */
+typedef struct FileId {
+  uint64_t dev, ino;
+  int64_t size;
+  int64_t mtime, ctime;                /* nanoseconds since 1970 */
+} FileId;
+bool os_file_id (const char *path, FileId *id);    /* false: no regular file */
+bool file_id_equal (const FileId *a, const FileId *b);
+/* Has it been left alone long enough that a further change would show in its times? */
+bool os_file_rested (const FileId *id);
+bool os_file_readable (const char *path);          /* could it be opened to be read? */
+
 uint64_t os_random (void);             /* 64 bits nobody can guess; for seeds */
 
 #pragma GCC visibility pop

@@ -1,0 +1,186 @@
+-- require, loadfile and dofile compile a file once for all goroutines, and behave as Lua's own.
+
+local goro = require("goro")
+local support = require("spec.support")
+local script = require("spec.support.script")
+
+-- What a script prints without goro, in a main script that requires it, and in goroutines.
+local PLAIN <const> = [[
+  local files = { %s }
+  local function try(...)
+    local t = table.pack(pcall(...))
+    for i = 1, t.n do t[i] = tostring(t[i]):gsub("0x%%x+", "ADDRESS") end
+    return table.concat(t, " | ")
+  end
+  local function all(print)
+    for round = 1, 3 do
+      for _, name in ipairs(files) do
+        local f, err = loadfile(name)
+        print("loadfile", try(function()
+          if not f then return f, err end
+          local i = debug.getinfo(f, "Slnu")
+          -- (5.4.4 crashes when asked for the lines of a stripped function)
+          if i.source == "=?" then return i.what, i.nups, i.isvararg end
+          i.activelines = debug.getinfo(f, "L").activelines
+          local lines = {}
+          for line in pairs(i.activelines) do lines[#lines + 1] = line end
+          table.sort(lines)
+          return i.source, i.short_src, i.what, i.linedefined, i.nups, i.isvararg,
+            table.concat(lines, ",")
+        end))
+        for _, mode in ipairs { "t", "b", "bt", "x", "tb" } do
+          print("mode", mode, try(loadfile, name, mode))
+        end
+        print("env", try(function()
+          local env = { seen = "here" }
+          local f = loadfile(name, "bt", env)
+          return f and select("#", f()), env.out
+        end))
+        print("no env", try(function()
+          local f = loadfile(name, nil, nil)
+          return f and pcall(f)
+        end))
+        print("dofile", try(dofile, name))
+        print("yields", try(function()
+          local co = coroutine.wrap(function() dofile(name) return "end" end)
+          return co(), co()
+        end))
+      end
+      package.path = DIR .. "/?.lua;" .. DIR .. "/?/init.lua"
+      package.cpath = DIR .. "/?.so"
+      for _, name in ipairs { "gl_good", "gl_bad", "gl_none", "gl.sub", "gl_dir", "gl_raises" } do
+        package.loaded[name] = nil
+        print("require", try(require, name))
+      end
+      for _, path in ipairs { "", ";", DIR .. "/?.lua;", "?;?", DIR .. "/?/x/?.y", false, 1 } do
+        package.path = path
+        package.loaded.gl_good = nil
+        print("path", path, try(require, "gl_good"))
+        print("path", path, try(require, "a.b.c"))
+      end
+      package.path = DIR .. "/?.lua"
+    end
+  end
+]]
+
+local dir
+
+local function write(name, text)
+  local file = assert(io.open(dir .. "/" .. name, "wb"))
+  file:write(text)
+  file:close()
+end
+
+-- The files' times are long past, but for what is written by a test itself.
+local function age()
+  assert(os.execute("find " .. script.quote(dir) .. " -exec touch -d '1 hour ago' {} +"))
+end
+
+describe("loading of files", function()
+  setup(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    assert(os.execute("mkdir -p " .. dir .. "/gl " .. dir .. "/gl_dir.lua"))
+    write("gl_good.lua", "local name, file = ...\nout = seen\nreturn {\n  name, file }, 2, ...")
+    write("gl_bad.lua", "return {\n  = }\n")
+    write("gl_raises.lua", "#!/usr/bin/lua\n\nerror('raised in ' .. tostring(...))")
+    write("gl/sub.lua", "local x <const> = 1\nfor i = 1, 2 do\n  coroutine.isyieldable()\nend\n" ..
+      "if coroutine.isyieldable() then coroutine.yield('yielded') end return x")
+    write("gl_binary.lua", string.dump(load("return 'from bytes', ...", "=binary")))
+    write("gl_stripped.lua", string.dump(load("return nowhere.there"), true))
+    age()
+  end)
+  teardown(function() os.execute("rm -rf " .. script.quote(dir)) end)
+  before_each(support.begin)
+  after_each(support.settled)
+
+  it("is Lua's own, in every result and every message", function()
+    local names = {}
+    for _, name in ipairs { "gl_good.lua", "gl_bad.lua", "gl_raises.lua", "gl/sub.lua",
+        "gl_binary.lua", "gl_stripped.lua", "gl_none.lua", "gl_dir.lua" } do
+      names[#names + 1] = ("%q"):format(dir .. "/" .. name)
+    end
+    local source = ("local DIR = %q\n"):format(dir) .. PLAIN:format(table.concat(names, ", "))
+    local plain = script.run("-- without goro\n" .. source .. "all(print)")
+    assert.equal("", plain.err)
+    assert.is_true(#plain.out > 10000, script.account(plain))
+    local host = script.run("local goro = require 'goro'\n" .. source .. "all(print)")
+    assert.equal("", host.err)
+    assert.equal(plain.out, host.out)
+    -- In goroutines: the second finds what the first has compiled.
+    local inside = script.run("local goro = require 'goro'\n" .. source .. [[
+      for i = 1, 2 do
+        local lines = goro.async(function()
+          local lines = {}
+          all(function(...)
+            local t = table.pack(...)
+            for i = 1, t.n do t[i] = tostring(t[i]) end
+            lines[#lines + 1] = table.concat(t, "\t") .. "\n"
+          end)
+          return table.concat(lines)
+        end):result()
+        if i == 2 then io.write(lines) end
+      end]])
+    assert.equal("", inside.err)
+    assert.equal(plain.out, inside.out)
+  end)
+
+  it("sees a changed file at once, also one of the same size", function()
+    local name = dir .. "/gl_changing.lua"
+    local body = goro.chan()
+    local got = goro.chan()
+    goro.go(function()
+      for _ in body:range() do got:send(dofile(name)) end
+    end)
+    for i = 1, support.many(200) do
+      local n = 1000 + i % 9000
+      write("gl_changing.lua", "return " .. n)
+      body:send(true)
+      assert.equal(n, (got:recv()))
+      if i % 2 == 0 then                           -- an old file is put in its place
+        write("gl_other.lua", "return " .. -n)
+        if i % 20 == 0 then
+          assert(os.execute("touch -d '1 hour ago' " .. dir .. "/gl_other.lua"))
+        end
+        assert(os.rename(dir .. "/gl_other.lua", name))
+        body:send(true)
+        assert.equal(-n, (got:recv()))
+      end
+    end
+    body:close()
+  end)
+
+  it("leaves searchers of the script's own alone", function()
+    local searchers = package.searchers
+    local calls = goro.Atomic()
+    table.insert(searchers, 2, function(name)
+      if name ~= "gl_good" then return "\n\tnot by me" end
+      calls:add(1)
+      return function() return "mine" end
+    end)
+    local ok, found = pcall(support.in_goroutine, function() return require("gl_good") end)
+    table.remove(searchers, 2)
+    assert.is_true(ok, tostring(found))
+    assert.equal("mine", found)
+    assert.equal(1, calls:load())
+  end)
+
+  it("by many goroutines at once gives each its own functions", function()
+    local path = package.path
+    package.path = dir .. "/?.lua;" .. path
+    local wg = goro.WaitGroup()
+    local sum = goro.Atomic()
+    for i = 1, support.many(200) do
+      wg:go(function()
+        local sub = dofile(dir .. "/gl/sub.lua")
+        local t = require("gl_good")
+        assert(t[1] == "gl_good" and t[2]:find("gl_good.lua", 1, true))
+        t[1] = i
+        sum:add(sub)
+      end)
+    end
+    package.path = path
+    wg:wait()
+    assert.equal(support.many(200), sum:load())
+  end)
+end)

@@ -1,0 +1,154 @@
+/*
+** lua_load.c - loading source files through the process's compiled chunks.  Layer 6.
+**
+** require, loadfile and dofile read and compile a file once for all states.  What is kept is
+** Lua's own dump, not stripped: names, lines and messages are those of the source.  Whatever is
+** out of the ordinary (no such file, a syntax error, standard input, a strange mode) is done by
+** the stock functions, so that it is told in their words.
+*/
+#include <stdlib.h>
+#include <string.h>
+#include "chunks.h"
+#include "lua_load.h"
+
+typedef struct Dump { char *bytes; size_t len, cap; } Dump;
+
+static int write_dump (lua_State *L, const void *p, size_t n, void *ud) {
+  Dump *d = ud;
+  (void)L;
+  if (n > d->cap - d->len) {
+    size_t cap = d->cap < 1024 ? 2048 : 2 * d->cap;
+    char *bytes;
+    while (cap - d->len < n) cap *= 2;
+    bytes = realloc(d->bytes, cap);
+    if (bytes == NULL) return 1;
+    d->bytes = bytes;
+    d->cap = cap;
+  }
+  memcpy(d->bytes + d->len, p, n);
+  d->len += n;
+  return 0;
+}
+
+/* Keep the function on top as what 'path' was when it was 'id'. */
+static void keep (lua_State *L, const char *path, const char *mode, const FileId *id) {
+  Dump d = { NULL, 0, 0 };
+  if (lua_dump(L, write_dump, &d, 0) == 0 && d.bytes != NULL)
+    chunk_put(path, mode, id, d.bytes, d.len);
+  else free(d.bytes);
+}
+
+int load_file (lua_State *L, const char *path, const char *mode) {
+  const char *key = mode != NULL ? mode : "bt";
+  FileId before, after;
+  Chunk *c;
+  int status;
+  if (path == NULL || strlen(key) > 2 || !os_file_id(path, &before))
+    return luaL_loadfilex(L, path, mode);
+  luaL_checkstack(L, 3, NULL);
+  lua_pushfstring(L, "@%s", path);     /* before there is a reference: it may raise */
+  c = chunk_get(path, key, &before);
+  if (c != NULL) {
+    status = luaL_loadbufferx(L, c->bytes, c->len, lua_tostring(L, -1), "b");
+    chunk_unref(c);
+    lua_remove(L, -2);
+    return status;
+  }
+  lua_pop(L, 1);
+  status = luaL_loadfilex(L, path, mode);
+  if (status == LUA_OK && os_file_id(path, &after) && file_id_equal(&before, &after) &&
+      os_file_rested(&after))
+    keep(L, path, key, &after);
+  return status;
+}
+
+/* ---------------------------------------------------------------- the base library's */
+
+int l_loadfile (lua_State *L) {
+  const char *path = luaL_optstring(L, 1, NULL);
+  const char *mode = luaL_optstring(L, 2, NULL);
+  int env = lua_isnone(L, 3) ? 0 : 3;
+  if (load_file(L, path, mode) != LUA_OK) {
+    luaL_pushfail(L);
+    lua_insert(L, -2);
+    return 2;
+  }
+  if (env != 0) {
+    lua_pushvalue(L, env);
+    if (lua_setupvalue(L, -2, 1) == NULL) lua_pop(L, 1);
+  }
+  return 1;
+}
+
+static int dofile_k (lua_State *L, int status, lua_KContext ctx) {
+  (void)status; (void)ctx;
+  return lua_gettop(L) - 1;
+}
+
+int l_dofile (lua_State *L) {
+  const char *path = luaL_optstring(L, 1, NULL);
+  lua_settop(L, 1);
+  if (load_file(L, path, NULL) != LUA_OK) return lua_error(L);
+  lua_callk(L, 0, LUA_MULTRET, 0, dofile_k);
+  return dofile_k(L, LUA_OK, 0);
+}
+
+/* ---------------------------------------------------------------- require's */
+
+#define MAX_PATH_LEN 1024
+
+typedef enum Found { FOUND, NOT_FOUND, TOO_LONG } Found;
+
+/* The first of the path's files that can be read, by the rules of package.searchpath, into
+** 'file'.  What was looked for in vain is added to 'b', as require's error tells it. */
+static Found find_file (luaL_Buffer *b, const char *name, const char *path, char *file) {
+  size_t len = strlen(name);
+  for (;;) {
+    size_t n = 0, i;
+    for (; *path != '\0' && *path != *LUA_PATH_SEP; path++) {
+      size_t more = *path == *LUA_PATH_MARK ? len : 1;
+      if (n + more >= MAX_PATH_LEN) return TOO_LONG;
+      if (*path != *LUA_PATH_MARK) file[n++] = *path;
+      else
+        for (i = 0; i < len; i++) file[n++] = name[i] == '.' ? *LUA_DIRSEP : name[i];
+    }
+    file[n] = '\0';
+    if (os_file_readable(file)) return FOUND;
+    luaL_addstring(b, "no file '");
+    luaL_addlstring(b, file, n);
+    if (*path == '\0') {
+      luaL_addchar(b, '\'');
+      return NOT_FOUND;
+    }
+    luaL_addstring(b, "'\n\t");
+    path++;
+  }
+}
+
+int search_lua (lua_State *L) {
+  char file[MAX_PATH_LEN];
+  size_t len;
+  const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
+  lua_settop(L, 1);
+  if (name != NULL && strcspn(name, LUA_PATH_SEP LUA_PATH_MARK) == len &&
+      lua_istable(L, lua_upvalueindex(2))) {
+    lua_pushliteral(L, "path");
+    if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TSTRING) {
+      luaL_Buffer b;
+      Found found;
+      luaL_buffinit(L, &b);
+      found = find_file(&b, name, lua_tostring(L, 2), file);
+      luaL_pushresult(&b);
+      if (found == NOT_FOUND) return 1;
+      if (found == FOUND && load_file(L, file, NULL) == LUA_OK) {
+        lua_pushstring(L, file);
+        return 2;
+      }
+    }
+    lua_settop(L, 1);
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));           /* an error: it says so */
+  lua_insert(L, 1);
+  lua_call(L, 1, LUA_MULTRET);
+  return lua_gettop(L);
+}

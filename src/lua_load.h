@@ -1,0 +1,22 @@
+/*
+** lua_load.h - loading source files through the process's compiled chunks.  Layer 6.
+*/
+#ifndef GORO_LUA_LOAD_H
+#define GORO_LUA_LOAD_H
+
+#include "stdlibs.h"
+
+#pragma GCC visibility push(hidden)
+
+/* As luaL_loadfilex: the same functions, names, lines and errors. */
+int load_file (lua_State *L, const char *path, const char *mode);
+
+int l_loadfile (lua_State *L);         /* loadfile, dofile: the base library's */
+int l_dofile (lua_State *L);
+
+/* Instead of the stock searcher of Lua modules.  Upvalue 1: that one; 2: the package table. */
+int search_lua (lua_State *L);
+
+#pragma GCC visibility pop
+
+#endif
