@@ -8,6 +8,10 @@ TIMEOUT ?= 600
 PROCS ?= 1 2 8
 N ?= 20
 LIFE ?= 100
+SEEDS ?= 300
+SEED ?= 1
+SECONDS ?= 20
+CHAOS_SPECS ?= chan select mutex rwmutex waitgroup cond semaphore once task
 PREFIX ?= /usr/local
 
 # Which specs to run, and further options for busted: make specs SPECS=spec/chan_spec.lua
@@ -37,7 +41,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind stress fuzz bench layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories mutants stress fuzz bench layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -97,6 +101,7 @@ $(eval $(call variant,debug,build/debug,$$(CC),-g3 -O1 $(warn) -DGORO_DEBUG))
 $(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(comma)undefined \
   -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $$(SAN_FLAGS)))
 $(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $$(SAN_FLAGS)))
+$(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS))
 $(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn)))
 $(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))
 
@@ -173,6 +178,22 @@ valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgri
 
 stress: release debug                     ## the specs N times (N=20), seeded, 1 to 8 processors
 	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress$(comma)lifecycle$(comma)valgrind --shuffle)
+
+chaos: $(chaos_build)                  ## all decisions from a seed: SEEDS=300 explored, and specs
+	GOROBUILD=chaos timeout --foreground -k 10 $(TIMEOUT) tools/lua tools/busted.lua --ignore-lua \
+	  tests/chaos/chaos_spec.lua
+	tools/chaos.sh $(SEEDS) $(SEED)
+	@for n in 1 2; do for file in $(CHAOS_SPECS); do \
+	  GOROBUILD=chaos GOROMAXPROCS=$$n GOROCHAOS=$(SEED)$$n timeout --foreground -k 10 $(TIMEOUT) \
+	    tools/lua tools/busted.lua --ignore-lua --exclude-tags=lifecycle$(comma)valgrind$(comma)nochaos \
+	    spec/$${file}_spec.lua || exit 1; \
+	done; done
+
+histories: release                             ## random programs, their histories checked, SECONDS=20
+	@for n in 1 2 8; do GOROMAXPROCS=$$n tools/lua tests/history/run.lua $(SECONDS) || exit 1; done
+
+mutants:                                       ## do the histories find faults put into src/?
+	tools/mutants.sh
 
 fuzz: build/fuzz/marshal                       ## the decoder and encoder, for FUZZ_SECONDS=20
 	@mkdir -p build/fuzz/found

@@ -42,6 +42,7 @@ build = {
         "src/arena.c",
         "src/argerr.c",
         "src/chan.c",
+        "src/chaos.c",
         "src/check.c",
         "src/chunks.c",
         "src/class.c",

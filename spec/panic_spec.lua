@@ -568,7 +568,7 @@ describe("a panic #panic", function()
       assert.equal(1, reports(result.err), result.err)
     end)
 
-    it('"exit" does so while the main script computes', function()
+    it('"exit" does so while the main script computes #nochaos', function()
       local result = run([[
         goro.on_panic("exit")
         goro.go(error, "boom", 0)

@@ -20,7 +20,7 @@ describe("time #time", function()
       end
     end)
 
-    it("runs as a clock does", function()
+    it("runs as a clock does #nochaos", function()
       local t, wall = goro.now(), os.time()
       repeat until os.time() >= wall + 2
       local took = goro.now() - t
@@ -189,7 +189,7 @@ describe("time #time", function()
       local cs, vs = {}, {}
       for i = 1, 5 do cs[i] = goro.after(0.06 * i) end
       for i = 5, 1, -1 do vs[i] = cs[i]:recv() end
-      for i = 2, 5 do assert.is_true(vs[i] > vs[i - 1]) end
+      for i = 2, 5 do assert.is_true(vs[i] >= vs[i - 1]) end
     end)
 
     it("may be given to another goroutine", function()

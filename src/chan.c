@@ -33,6 +33,12 @@ Chan *chan_new (int64_t cap, uint8_t type, const char *name) {
   c->obj.type = OBJ_CHAN;
   c->obj.destroy = chan_destroy;
   lock_init(&c->lock, RANK_CHAN);
+#if defined(GORO_CHAOS)
+  {
+    static _Atomic(uintptr_t) last;
+    c->number = add_rlx(&last, 1) + 1;
+  }
+#endif
   c->cap = cap;
   c->type = type;
   if ((cap > 0 && (c->buf = calloc((size_t)cap, sizeof *c->buf)) == NULL) ||

@@ -21,7 +21,17 @@ typedef struct Chan {
   int64_t first;                       /* [L] the oldest one's place */
   WaitQ recvq, sendq;                  /* [L] */
   Value *buf;                          /* [L] cap slots */
+#if defined(GORO_CHAOS)
+  uintptr_t number;                    /* [I] addresses differ from run to run, this does not */
+#endif
 } Chan;
+
+/* In which order the locks of several channels are taken. */
+#if defined(GORO_CHAOS)
+#define chan_order(c) ((c) != NULL ? (c)->number : 0)
+#else
+#define chan_order(c) ((uintptr_t)(c))
+#endif
 
 #define CHAN_MAX_CAP INT64_C(0x7fffffff)
 

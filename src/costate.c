@@ -53,10 +53,12 @@ static int finish_wrap (lua_State *L, lua_State *co) {         /* error object i
 */
 static int resume (lua_State *L, lua_State *co, int n, lua_KContext ctx) {
   State *s = here(L).s;
+  uint32_t slice;
   int status, nres;
   s->cur = co;
   s->chain = CTX_CHAIN(ctx) && lua_isyieldable(L);
   sched_m()->curl = co;
+  if ((slice = goro_slice()) > 0) run_slice(sched_m(), s, co, slice);
   status = lua_resume(co, L, n, &nres);
   s = here(L).s;
   if (status == LUA_YIELD && s->yielding != Y_NONE)            /* the goroutine blocks */

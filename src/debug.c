@@ -27,6 +27,9 @@ _Noreturn void goro_fatal (const char *fmt, ...) {
   abort();
 }
 
+#if defined(GORO_CHAOS)
+uint64_t goro_rand (void) { return chaos_rand(); }
+#else
 /* One generator a thread (splitmix64): no shared word on the scheduler's paths. */
 static __thread uint64_t rng;
 
@@ -48,12 +51,13 @@ uint64_t goro_rand (void) {
   z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
   return z ^ (z >> 31);
 }
+#endif
 
 uint32_t goro_choose (uint32_t n) {
   return (uint32_t)(((goro_rand() >> 32) * (uint64_t)n) >> 32);
 }
 
-#if defined(GORO_DEBUG)
+#if defined(GORO_DEBUG) && !defined(GORO_CHAOS)
 void goro_perturb (void) {
   uint32_t r = goro_choose(256);
   if (r >= 24) return;

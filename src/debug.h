@@ -5,7 +5,12 @@
 ** which victim to rob, where select starts, whether to preempt here.  In test builds
 ** (-DGORO_DEBUG) GOROSEED=n makes its sequence repeat (per thread).  GORO_POINT() stands
 ** wherever threads can interleave; it is empty in release builds, and yields or delays at
-** random in test builds.
+** random in test builds.  In the chaos build (-DGORO_CHAOS, see chaos.c) one seed, GOROCHAOS=n,
+** decides all of it, and three things more, which are constant elsewhere:
+**
+**   GORO_CALL()       stands where each goro call begins: other threads may come in between
+**   goro_maybe(n)     once in n: take the way that is allowed but rare
+**   goro_slice()      after how many instructions to preempt this slice; 0: not that way
 */
 #ifndef GORO_DEBUG_H
 #define GORO_DEBUG_H
@@ -22,13 +27,31 @@ extern void (*goro_fatal_dump) (void);
 uint32_t goro_choose (uint32_t n);     /* 0 .. n-1, n > 0 */
 uint64_t goro_rand (void);
 
-#if defined(GORO_DEBUG)
+#if defined(GORO_CHAOS)
+void chaos_point (void);
+uint32_t chaos_slice (void);
+#define GORO_CALL() chaos_point()
+#define goro_maybe(n) (goro_choose(n) == 0)
+#define goro_slice() chaos_slice()
+#else
+#define GORO_CALL() ((void)0)
+#define goro_maybe(n) false
+#define goro_slice() 0u
+#endif
+
+#if defined(GORO_CHAOS)
+#define GORO_POINT() chaos_point()
+#elif defined(GORO_DEBUG)
 void goro_perturb (void);
 #define GORO_POINT() goro_perturb()
+#else
+#define GORO_POINT() ((void)0)
+#endif
+
+#if defined(GORO_DEBUG)
 #define goro_check(c) \
   ((c) ? (void)0 : goro_fatal("%s:%d: check failed: %s", __FILE__, __LINE__, #c))
 #else
-#define GORO_POINT() ((void)0)
 #define goro_check(c) ((void)0)
 #endif
 

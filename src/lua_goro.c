@@ -29,7 +29,7 @@ static int host_gc (lua_State *L) {
   if (hs == NULL) return 0;
   h = here(L);
   *ud = NULL;
-  pthread_mutex_lock(&life);
+  os_mutex_lock(&life);
   host_end(hs->host, h.m);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
@@ -153,7 +153,7 @@ static void open_host (lua_State *L) {
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, host_gc);
   lua_setfield(L, -2, "__gc");
-  pthread_mutex_lock(&life);
+  os_mutex_lock(&life);
   hs = init() ? hoststate_open(L) : NULL;
   pthread_mutex_unlock(&life);
   if (hs == NULL) luaL_error(L, "goro: not enough memory");

@@ -204,7 +204,7 @@ static void load_init (void) {
 static int call_locked (lua_State *L, int n) {
   int base = lua_gettop(L) - n - 1, status;
   pthread_once(&load_once, load_init);
-  pthread_mutex_lock(&load_lock);
+  os_mutex_lock(&load_lock);
   status = lua_pcall(L, n, LUA_MULTRET, 0);
   pthread_mutex_unlock(&load_lock);
   if (status != LUA_OK) return lua_error(L);

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#define GORO_REAL_OS
 #include "platform.h"
 
 #define PREEMPT_SIGNAL SIGURG
@@ -100,6 +101,10 @@ int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg) {
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   return e;
 }
+
+void os_thread_join (pthread_t t) { pthread_join(t, NULL); }
+
+void os_mutex_lock (pthread_mutex_t *m) { pthread_mutex_lock(m); }
 
 int os_thread_id (void) { return (int)syscall(SYS_gettid); }
 

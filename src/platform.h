@@ -24,6 +24,8 @@ void os_futex_wake (_Atomic(uint32_t) *word, int n);
 /* Start a detached or joinable thread with all signals blocked but the preemption signal.
 ** 0 or an errno. */
 int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg);
+void os_thread_join (pthread_t t);
+void os_mutex_lock (pthread_mutex_t *m);
 /* CPU time a thread has used, nanoseconds; -1 if it cannot be told. */
 int64_t os_thread_cpu (clockid_t id);
 clockid_t os_thread_clock (pthread_t t);
@@ -70,5 +72,9 @@ bool os_file_readable (const char *path);          /* could it be opened to be r
 uint64_t os_random (void);             /* 64 bits nobody can guess; for seeds */
 
 #pragma GCC visibility pop
+
+#if defined(GORO_CHAOS) && !defined(GORO_REAL_OS)
+#include "chaos.h"                     /* another system in the place of this one */
+#endif
 
 #endif

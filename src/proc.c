@@ -623,7 +623,7 @@ void sched_stop (void) {
   lock_release(&sched.lock);
   if (load_acq(&sched.sysmon_running)) {
     note_wake(&sched.sysmon_note);
-    pthread_join(sched.sysmon, NULL);
+    os_thread_join(sched.sysmon);
     store_rel(&sched.sysmon_running, 0);
   }
   do {                                 /* workers leave one by one */
@@ -633,7 +633,7 @@ void sched_stop (void) {
       m = load_rlx(&sched.allm[i]);
       if (m == NULL || m->is_host) continue;
       if (load_acq(&m->exited)) {
-        pthread_join(m->thread, NULL);
+        os_thread_join(m->thread);
         lock_acquire(&sched.lock);
         m_forget(m);
         lock_release(&sched.lock);

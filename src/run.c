@@ -52,10 +52,21 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
     lua_yield(L, 0);
   }
   else {
+    uint32_t n;
     sched_own(m, s->g);
     yield_here(m, s->g);
     sched_lend(m);
+    if ((n = goro_slice()) > 0) run_slice(m, s, L, n);
   }
+}
+
+static void set_hook (State *s, lua_State *L, int count) {
+  if (lua_gethook(L) != preempt_hook) {
+    s->saved_hook = lua_gethook(L);
+    s->saved_mask = lua_gethookmask(L);
+    s->saved_count = lua_gethookcount(L);
+  }
+  lua_sethook(L, preempt_hook, LUA_MASKCOUNT, count);
 }
 
 /* In the signal handler, on m's own thread: nothing but this. */
@@ -64,13 +75,15 @@ static void preempt (M *m) {
   State *s;
   if (L == NULL || m->curg == NULL) return;
   s = m->curg->state;
-  if (s == NULL || s->nopreempt) return;
-  if (lua_gethook(L) != preempt_hook) {
-    s->saved_hook = lua_gethook(L);
-    s->saved_mask = lua_gethookmask(L);
-    s->saved_count = lua_gethookcount(L);
-  }
-  lua_sethook(L, preempt_hook, LUA_MASKCOUNT, 1);
+  if (s != NULL && !s->nopreempt) set_hook(s, L, 1);
+}
+
+/* The chaos build's preemption: after that many instructions of 'L'. */
+void run_slice (M *m, State *s, lua_State *L, uint32_t n) {
+  lua_Hook h = lua_gethook(L);
+  if (s->nopreempt || s->is_host || (h != NULL && h != preempt_hook)) return;
+  store_rlx(&m->preempt, load_rlx(&m->tick));
+  set_hook(s, L, (int)n);
 }
 
 /* ---------------------------------------------------------------- waits */
@@ -533,6 +546,7 @@ static void no_memory_to_start (State *s, M *m) {
 
 static Outcome run (M *m, G *g) {
   State *s = g->state;
+  uint32_t slice;
   int status, n;
   if (host_closing(g->host) && (s->L == NULL || s->yielding == Y_YIELD)) return end(s, m);
   if (s->L == NULL) {
@@ -544,6 +558,7 @@ static Outcome run (M *m, G *g) {
   }
   s->yielding = Y_NONE;
   m->curl = s->cur;
+  if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
   status = lua_resume(s->L, m->from, 0, &n);
   m->curl = NULL;
   if (status == LUA_YIELD) {

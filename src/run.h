@@ -37,6 +37,9 @@ static inline void check_panics (lua_State *L, Here h) {
 
 int yield_k (lua_State *L, Here h);    /* goro.yield */
 
+/* (chaos build) preempt what runs in 'L' after 'n' instructions. */
+void run_slice (M *m, State *s, lua_State *L, uint32_t n);
+
 bool host_interrupted (void *hs);      /* M.interrupted for hosts */
 
 /* Start a goroutine: its State has all it needs.  Returns at once. */

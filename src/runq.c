@@ -49,10 +49,26 @@ bool runq_put (P *pp, G *g, bool next, GList *spill, int *nspill) {
   }
 }
 
+/* Any order of the queue is a right one: runnext goes behind the rest, or the first does. */
+static void turn_round (P *pp) {
+  G *g = NULL;
+  GList spill = { NULL, NULL };
+  int n;
+  uint32_t h = load_acq(&pp->head), t = load_rlx(&pp->tail);
+  if (t - h >= RUNQ_SIZE / 2) return;
+  if (goro_maybe(2)) g = atomic_exchange_explicit(&pp->runnext, NULL, memory_order_acq_rel);
+  if (g == NULL && t != h) {
+    g = load_rlx(&pp->runq[h % RUNQ_SIZE]);
+    if (!cas_acqrel(&pp->head, &h, h + 1)) return;
+  }
+  if (g != NULL) runq_put(pp, g, false, &spill, &n);
+}
+
 G *runq_get (P *pp) {
   uint32_t h, t;
   G *g = load_rlx(&pp->runnext);
   GORO_POINT();
+  if (goro_maybe(4)) turn_round(pp);
   if (g != NULL) {
     /* only the owner sets runnext; a thief may take it */
     if (cas_acqrel(&pp->runnext, &g, NULL)) return g;

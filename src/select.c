@@ -42,9 +42,9 @@ static void by_address (const Case *cases, int *o, int n) {
     for (;;) {
       child = 2 * root + 1;
       if (child >= end) break;
-      if (child + 1 < end && (uintptr_t)cases[o[child + 1]].c > (uintptr_t)cases[o[child]].c)
+      if (child + 1 < end && chan_order(cases[o[child + 1]].c) > chan_order(cases[o[child]].c))
         child++;
-      if ((uintptr_t)cases[o[child]].c <= (uintptr_t)cases[keep].c) break;
+      if (chan_order(cases[o[child]].c) <= chan_order(cases[keep].c)) break;
       o[root] = o[child];
       root = child;
     }

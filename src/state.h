@@ -7,6 +7,7 @@
 #include "lua.h"
 #include "lauxlib.h"
 #include "arena.h"
+#include "debug.h"
 #include "host.h"
 #include "modref.h"
 #include "result.h"
@@ -115,6 +116,7 @@ extern const char state_key;           /* registry[&state_key] = light userdata 
 Here here_slow (lua_State *L);
 static inline Here here (lua_State *L) {
   Here h;
+  GORO_CALL();
   h.m = sched_m();
   if (h.m != NULL && (h.g = h.m->curg) != NULL) {
     h.s = h.g->state;

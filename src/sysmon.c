@@ -73,6 +73,7 @@ static bool look_at (P *pp, int64_t now) {
     return false;
   }
   if (!look_up(word >> 2, &l)) return false;
+  if (goro_maybe(4)) return retake(pp, &l, word, 0, 0);
   cpu = os_thread_cpu(l.cpuclock);
   if (word != pp->seen_word || tick != pp->seen_tick) {
     pp->seen_word = word;

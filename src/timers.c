@@ -132,6 +132,7 @@ int timers_expire (int shard, int64_t now, GList *ready) {
     heap_remove(s, t);
     t->fire(t, now, ready);
     n++;
+    if (goro_maybe(4)) break;          /* the rest is late */
   }
   publish_next(s);
   lock_release(&s->lock);

@@ -30,7 +30,7 @@ local function same(a, b)
 end
 
 --- `model`: `initial` (a string that is the object's state), and for each name of an operation
---- a function (state, args) -> state, results.  Searches depth first; what was reached once
+--- a function (state, args) -> state, results (nothing: it cannot come here).  Searches depth first; what was reached once
 --- (which operations are done, and the state) is not searched again.
 function M.check(ops, model)
   local n, seen = #ops, {}
@@ -50,7 +50,7 @@ function M.check(ops, model)
       local op = ops[i]
       if done & (1 << (i - 1)) == 0 and op.begun < first then
         local after, results = model[op.name](state, op.args)
-        if same(results, op.results) and search(done | 1 << (i - 1), after) then return true end
+        if results and same(results, op.results) and search(done | 1 << (i - 1), after) then return true end
       end
     end
     return false
