@@ -102,9 +102,70 @@ static void reclaim (Host *h, M *m) {
   sched_ready_all(m, &woken);
 }
 
-/* Until 'rest' goroutines are left, or none has ended for 50 ms: those are in C. */
+#define GRACE (SECOND / 20)            /* for what is in C */
+#define GRACE_MAX (20 * SECOND)        /* for a machine on which nothing gets a CPU any more */
+
+typedef struct Seen { uint32_t tick; int64_t since, cpu; } Seen;
+
+/*
+** Is 'm', which runs a goroutine of the host that ends, in C?  It sleeps in the kernel, in the
+** same slice for 50 ms, or it has used 50 ms of CPU time in that slice and not come back.  A
+** thread that waits for a CPU or for a P, or a goroutine that nobody has run yet, is none: it
+** will end as soon as it runs.
+*/
+static bool is_stuck (uint32_t id, Host *h, M *self, Seen *s, int64_t now) {
+  bool runs, known;
+  uint32_t tick = 0;
+  int tid = 0;
+  clockid_t clock = 0;
+  int64_t cpu;
+  M *m;
+  lock_acquire(&sched.lock);           /* (an M may be forgotten and used anew) */
+  m = load_rlx(&sched.allm[id]);
+  runs = m != NULL && m != self && !m->is_host && !m->waiting && load_acq(&m->curhost) == h;
+  known = runs && load_acq(&m->cpu_known);
+  if (known) {
+    tick = load_acq(&m->tick);
+    tid = m->tid;
+    clock = m->cpuclock;
+  }
+  lock_release(&sched.lock);
+  if (!known) {
+    s->since = 0;
+    return false;
+  }
+  cpu = os_thread_cpu(clock);
+  if (s->since == 0 || s->tick != tick) {
+    s->tick = tick;
+    s->since = now;
+    s->cpu = cpu;
+    return false;
+  }
+  if (now - s->since < GRACE) return false;
+  return cpu < 0 || cpu - s->cpu >= GRACE || os_thread_sleeps(tid);
+}
+
+/* Until 'rest' goroutines are left, or all that are left are in C.  'seen': MAX_MS of them. */
+static bool wait_for_end (Host *h, M *self, int64_t rest, Seen *seen) {
+  int64_t left = -1, stop = os_now() + GRACE_MAX;
+  for (;;) {
+    int64_t n = load_acq(&h->ng), now = os_now(), stuck = 0;
+    uint32_t i;
+    if (n <= rest) return true;
+    if (n == left) reclaim(h, self);
+    left = n;
+    interrupt_runners(h, self);
+    for (i = 1; i < load_acq(&sched.nallm); i++)
+      if (is_stuck(i, h, self, &seen[i], now)) stuck++;
+    if (stuck >= n - rest || now >= stop) return false;
+    note_sleep(&h->ended, SECOND / 1000);
+    note_clear(&h->ended);
+  }
+}
+
 static bool end_all (Host *h, M *m, int64_t rest) {
-  int64_t left = -1, since = os_now();
+  Seen *seen;
+  bool all = true;
   lock_acquire(&h->lock);
   store_seq(&h->closing, 1);
   lock_release(&h->lock);
@@ -113,19 +174,11 @@ static bool end_all (Host *h, M *m, int64_t rest) {
     sched_own(m, m->curg);
     handoff_p(p_release(m));
   }
-  for (;;) {
-    int64_t n = load_acq(&h->ng), now = os_now();
-    if (n <= rest) return true;
-    if (n != left) {
-      left = n;
-      since = now;
-    }
-    else if (now - since > SECOND / 20) return false;
-    else reclaim(h, m);
-    interrupt_runners(h, m);
-    note_sleep(&h->ended, SECOND / 1000);
-    note_clear(&h->ended);
-  }
+  if (load_acq(&h->ng) <= rest) return true;
+  seen = calloc(MAX_MS, sizeof *seen);
+  if (seen != NULL) all = wait_for_end(h, m, rest, seen);
+  free(seen);
+  return seen != NULL && all;
 }
 
 bool host_end (Host *h, M *m) {

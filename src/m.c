@@ -31,6 +31,12 @@ void m_is_here (M *m) { this_m = m; }
 /* ---------------------------------------------------------------- made, adopted, left */
 
 void m_sleep_for_ever (M *m) {
+  if (m->owned) {                      /* taken back before it saw that it is an orphan */
+    P *pp = p_release(m);
+    lock_acquire(&sched.lock);
+    p_to_idle(pp);
+    lock_release(&sched.lock);
+  }
   for (;;) os_futex_wait(&m->note.set, load_rlx(&m->note.set), FOREVER);
 }
 

@@ -607,15 +607,38 @@ bool sched_init (const SchedHooks *h) {
   return done;
 }
 
+/* Join the workers that have left.  'in_c': all others run a goroutine that is in C. */
+static bool join_workers (bool *in_c) {
+  bool all = true;
+  uint32_t i;
+  *in_c = true;
+  for (i = 0; i < load_rlx(&sched.nallm); i++) {
+    M *m = load_rlx(&sched.allm[i]);
+    if (m == NULL || m->is_host || load_rlx(&m->orphan)) continue;
+    if (load_acq(&m->exited)) {
+      os_thread_join(m->thread);
+      lock_acquire(&sched.lock);
+      m_forget(m);
+      lock_release(&sched.lock);
+      m_free(m);
+      continue;
+    }
+    all = false;
+    if (load_acq(&m->curhost) == NULL) *in_c = false;
+  }
+  return all;
+}
+
 /*
 ** The last host is gone: no goroutine is left but those in C that ended none of our waiting.
-** Ends the workers and joins them; one that does not come back in 50 ms is left behind: it will
-** find 'orphan' set and sleep for ever.
+** Ends the workers and joins them.  One that is in C and does not come back in 50 ms is left
+** behind: it will find 'orphan' set and sleep for ever.  The others come as soon as they get a
+** CPU, however long that takes; after 20 s they are given up, too.
 */
 void sched_stop (void) {
   uint32_t i;
-  int64_t until = os_now() + SECOND / 20;
-  bool all;
+  int64_t began = os_now(), waited;
+  bool all, in_c;
   M *m;
   lock_acquire(&sched.lock);
   store_seq(&sched.stopping, 1);
@@ -627,25 +650,15 @@ void sched_stop (void) {
     store_rel(&sched.sysmon_running, 0);
   }
   do {                                 /* workers leave one by one */
-    all = true;
     note_clear(&sched.sysmon_note);
-    for (i = 0; i < load_rlx(&sched.nallm); i++) {
-      m = load_rlx(&sched.allm[i]);
-      if (m == NULL || m->is_host) continue;
-      if (load_acq(&m->exited)) {
-        os_thread_join(m->thread);
-        lock_acquire(&sched.lock);
-        m_forget(m);
-        lock_release(&sched.lock);
-        m_free(m);
-      }
-      else all = false;
-    }
-  } while (!all && os_now() < until && (note_sleep(&sched.sysmon_note, SECOND / 500), true));
+    all = join_workers(&in_c);
+    waited = os_now() - began;
+  } while (!all && waited < (in_c ? SECOND / 20 : 20 * SECOND) &&
+           (note_sleep(&sched.sysmon_note, SECOND / 500), true));
   lock_acquire(&sched.lock);
   for (i = 0; i < load_rlx(&sched.nallm); i++) {
     m = load_rlx(&sched.allm[i]);
-    if (m == NULL || m->is_host) continue;
+    if (m == NULL || m->is_host || load_rlx(&m->orphan)) continue;
     store_rel(&m->orphan, 1);          /* stays in allm: its P word may name it */
     pthread_detach(m->thread);
     sched.nbusy--;
