@@ -11,7 +11,7 @@
 
 #define FIRST_SWEEP 64
 
-static Lock lock = { 0, RANK_LEAF };
+static Lock lock = { .rank = RANK_LEAF };
 static Class *all;                     /* [L] */
 static Version *versions;              /* [L] */
 static uint32_t nclasses;              /* [L] */

@@ -8,7 +8,6 @@
 
 const HandleType *handle_types[OBJ_NTYPES];
 uint8_t handle_slots[OBJ_NTYPES];
-static const char handle_key = 0;      /* metatable[&handle_key] = true: a handle's */
 static const char cache_key = 0;       /* registry[&cache_key] = handles by address, weak */
 static const char meta_keys[OBJ_NTYPES];         /* registry[&meta_keys[type]] = metatable */
 
@@ -78,8 +77,6 @@ static void push_meta (lua_State *L, int type) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_keys[type]) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_createtable(L, 0, 8);
-  lua_pushboolean(L, 1);
-  lua_rawsetp(L, -2, &handle_key);
   lua_pushstring(L, d->name);
   lua_setfield(L, -2, "__name");
   lua_pushboolean(L, 0);
@@ -113,30 +110,13 @@ static void push_cache (lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
 }
 
-static Handle *test (lua_State *L, int idx) {
-  Handle *h = lua_touserdata(L, idx);
-  bool ours;
-  if (h == NULL || lua_islightuserdata(L, idx) || !lua_getmetatable(L, idx)) return NULL;
-  ours = lua_rawgetp(L, -1, &handle_key) == LUA_TBOOLEAN;
-  lua_pop(L, 2);
-  return ours ? h : NULL;
-}
-
-Handle *handle_test (lua_State *L, int idx) {
-  Handle *h = test(L, idx);
-  return h != NULL && h->o != NULL ? h : NULL;
-}
-
 bool handle_is_dead (lua_State *L, int idx) {
-  Handle *h = test(L, idx);
+  Handle *h = handle_any(L, idx);
   return h != NULL && h->o == NULL;
 }
 
-Handle *handle_check (lua_State *L, int arg, int type) {
-  Handle *h = handle_test(L, arg);
-  if (h == NULL || h->o->type != type)
-    arg_typeerror(L, arg, handle_types[type]->name);
-  return h;
+void handle_fail (lua_State *L, int arg, int type) {
+  arg_typeerror(L, arg, handle_types[type]->name);
 }
 
 void handle_prepare (lua_State *L) {
@@ -159,6 +139,7 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
   lua_pop(L, 1);
   h = lua_newuserdatauv(L, sizeof *h, handle_slots[o->type]);
   s->nhandles++;
+  h->magic = HANDLE_MAGIC(h);
   h->o = NULL;
   h->owner = NULL;
   h->held = 0;

@@ -14,6 +14,7 @@
 #pragma GCC visibility push(hidden)
 
 typedef struct Handle {
+  uintptr_t magic;                     /* [I] tells it from others' userdata (handle.c) */
   Obj *o;                              /* NULL: collected */
   struct Handle *next, *prev;          /* goroutines: State.handles */
   State *owner;                        /* whose list it is in, or NULL */
@@ -35,11 +36,30 @@ extern uint8_t handle_slots[OBJ_NTYPES];
 
 void handle_prepare (lua_State *L);    /* a template: what most goroutines need */
 void handle_release_all (State *s);              /* a state that is dropped as it is */
-Handle *handle_test (lua_State *L, int idx);     /* NULL: not one of ours */
+/*
+** A handle is told by its size and by a word in it that no other userdata has: its own address
+** and that of this library, mixed.  (A look at the metatable would take six calls of Lua's.)
+*/
+#define HANDLE_MAGIC(h) ((uintptr_t)(h) ^ (uintptr_t)&handle_types)
+static inline Handle *handle_any (lua_State *L, int idx) {       /* collected ones too */
+  Handle *h = lua_touserdata(L, idx);
+  return h != NULL && lua_rawlen(L, idx) == sizeof *h &&           /* (0 of a light userdata) */
+         h->magic == HANDLE_MAGIC(h) ? h : NULL;
+}
+/* NULL: not one of ours. */
+static inline Handle *handle_test (lua_State *L, int idx) {
+  Handle *h = handle_any(L, idx);
+  return h != NULL && h->o != NULL ? h : NULL;
+}
 /* A handle that was finalised, and is still seen as a key of a weak table? */
 bool handle_is_dead (lua_State *L, int idx);
 /* The object at argument 'arg'; raises if it is not of that type. */
-Handle *handle_check (lua_State *L, int arg, int type);
+void handle_fail (lua_State *L, int arg, int type);
+static inline Handle *handle_check (lua_State *L, int arg, int type) {
+  Handle *h = handle_test(L, arg);
+  if (h == NULL || h->o->type != type) handle_fail(L, arg, type);
+  return h;
+}
 void handle_push (lua_State *L, State *s, Obj *o, int view);   /* takes a reference of its own */
 /* The same for a new object, whose one reference it takes over, also when it raises. */
 void handle_push_new (lua_State *L, State *s, Obj *o);

@@ -1,8 +1,27 @@
 /*
-** lock.c - a futex mutex (three states) and the note.  Layer 1.
+** lock.c - a futex mutex and the note.  Layer 1.
+**
+** To take a free lock is one compare-and-swap, to release it a plain store: an exchange there,
+** which would tell at once whether somebody sleeps, costs more than all the rest.  So the two
+** sides must not miss each other:
+**
+**     who releases                 who is about to sleep (lock_slow)
+**       1. word = 0                  1. sleepers = 1
+**       2. light fence               2. heavy fence
+**       3. sleepers? wake one        3. word still 1? sleep
+**
+** One of the two sees the other (platform.h).  A sleeper waits on 'gen', not on the word: who
+** wakes clears 'sleepers' and then changes 'gen', so that one who set 'sleepers' just before, but
+** does not sleep yet, finds 'gen' changed and looks again.
+**
+** INVARIANT.  If somebody sleeps, 'sleepers' is set or a thread is awake in lock_slow: that one
+** sets it before it sleeps again and leaves it set when it has the lock, since it knows nothing of
+** others.  So each sleeper's turn comes.
 **
 ** The slow path spins a little first: sections are tens of nanoseconds long, a futex sleep
 ** costs microseconds.  Spinning is bounded, so a holder that lost its CPU is waited for asleep.
+** After a release the lock may be freed by the next holder: who uses one holds a reference to what
+** it is in.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -13,25 +32,40 @@
 
 void lock_init (Lock *l, LockRank rank) {
   store_rlx(&l->word, 0);
+  store_rlx(&l->gen, 0);
+  store_rlx(&l->sleepers, 0);
   l->rank = (uint8_t)rank;
+}
+
+static bool take (Lock *l) {
+  uint32_t free = 0;
+  return load_rlx(&l->word) == 0 &&
+         atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
+                                                 memory_order_relaxed);
 }
 
 void lock_slow (Lock *l) {
   int i;
   for (i = 0; i < SPINS; i++) {
-    uint32_t free = 0;
     cpu_relax();
-    if (load_rlx(&l->word) == 0 &&
-        atomic_compare_exchange_strong_explicit(&l->word, &free, 1, memory_order_acquire,
-                                                memory_order_relaxed))
-      return;
+    if (take(l)) return;
   }
-  /* From here on we leave 2 behind: there may be other sleepers we do not know of. */
-  while (atomic_exchange_explicit(&l->word, 2, memory_order_acquire) != 0)
-    os_futex_wait(&l->word, 2, FOREVER);
+  for (;;) {
+    uint32_t gen = load_acq(&l->gen);
+    store_rlx(&l->sleepers, 1);
+    fence_heavy();
+    if (take(l)) return;
+    GORO_POINT();
+    os_futex_wait(&l->gen, gen, FOREVER);
+  }
 }
 
-void lock_wake (Lock *l) { os_futex_wake(&l->word, 1); }
+void lock_wake (Lock *l) {
+  GORO_POINT();
+  if (atomic_exchange_explicit(&l->sleepers, 0, memory_order_acq_rel) == 0) return;
+  add_acqrel(&l->gen, 1);
+  os_futex_wake(&l->gen, 1);
+}
 
 void note_wake (Note *n) {
   GORO_POINT();

@@ -25,7 +25,9 @@ typedef enum LockRank {                /* taken in this order */
 } LockRank;
 
 typedef struct Lock {
-  _Atomic(uint32_t) word;              /* [A] 0 free, 1 held, 2 held and somebody sleeps */
+  _Atomic(uint32_t) word;              /* [A] 0 free, 1 held */
+  _Atomic(uint32_t) gen;               /* [A] what sleepers wait on: counts wake-ups */
+  _Atomic(uint8_t) sleepers;           /* [A] somebody sleeps, or may (see lock.c) */
   uint8_t rank;                        /* [I] */
 } Lock;
 
@@ -52,8 +54,9 @@ static inline void lock_acquire (Lock *l) {
 
 static inline void lock_release (Lock *l) {
   lock_pop(l);
-  if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
-    lock_wake(l);
+  store_rel(&l->word, 0);
+  fence_light();                       /* pairs with the heavy one in lock_slow */
+  if (load_rlx(&l->sleepers) != 0) lock_wake(l);
 }
 
 /*

@@ -89,8 +89,8 @@ static int send (lua_State *L, int64_t until) {
   Value v;
   ChanResult r;
   if (ud->view == VIEW_RECV) return luaL_error(L, "send on a receive-only channel");
-  arg_any(L, 2);
-  chan_check_value(L, c, 2, 2);
+  if (lua_gettop(L) < 2) arg_any(L, 2);
+  if (c->type != 0) chan_check_value(L, c, 2, 2);
   check_panics(L, h);
   value_from_lua(L, h.s, 2, &v);
   h = here(L);                         /* __goro may have run, and parked */
@@ -158,20 +158,32 @@ static int l_recv (lua_State *L) { return recv(L, arg_timeout(L, 2, FOREVER), re
 /* ch:try_recv([timeout = 0]): the same. */
 static int l_try_recv (lua_State *L) { return recv(L, arg_timeout(L, 2, 0), recv_k); }
 
-static int range_done (lua_State *L, int n) {      /* n results of recv on top */
-  if (n >= 2 && lua_toboolean(L, -n + 1) && lua_isnil(L, -n))
+static int range_done (lua_State *L, Here h, ChanResult r, Value *v) {
+  bool made = v->tag == V_MSG;         /* by a __goro's function, which may have returned nil */
+  if (r != CHAN_OK) {
+    lua_pushnil(L);
+    return 1;
+  }
+  if (v->tag != V_NIL) value_to_lua(L, h.s, v);
+  else {
+    lua_pushnil(L);
+    made = true;
+  }
+  if (made && lua_isnil(L, -1))
     return luaL_error(L, "received nil in range (use recv for a channel that carries nil)");
-  if (n == 0) return 0;
-  lua_pushvalue(L, -n);
   return 1;
 }
 
 static int range_k (lua_State *L, int status, lua_KContext ctx) {
   Here h = here(L);
-  int n;
-  if (h.g->wake > WAKE_TIMEOUT) return recv_k(L, status, ctx);
-  n = recv_k(L, status, ctx);
-  return range_done(L, n);
+  Value v;
+  ChanResult r = chan_finish((Chan *)((Handle *)lua_touserdata(L, 1))->o, h.g, &v);
+  (void)status; (void)ctx;
+  if (!wait_over(h)) {
+    value_drop(&v);
+    return wait_unwind(L, h);
+  }
+  return range_done(L, h, r, &v);
 }
 
 static int range_next (lua_State *L) {
@@ -182,7 +194,7 @@ static int range_next (lua_State *L) {
   check_panics(L, h);
   r = chan_recv((Chan *)ud->o, h.m, h.g, &v, true);
   if (r == CHAN_WAIT) return wait_k(L, h, FOREVER, 0, range_k);
-  return range_done(L, recv_done(L, h, r, &v));
+  return range_done(L, h, r, &v);
 }
 
 /* for v in ch:range() do: until the channel is closed and drained. */

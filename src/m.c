@@ -19,11 +19,7 @@
 #include "runq.h"
 #include "sched.h"
 
-/* initial-exec: one word of static TLS, read without a call */
-static __thread M *this_m __attribute__((tls_model("initial-exec")));
-
-M *sched_m (void) { return this_m; }
-void m_is_here (M *m) { this_m = m; }
+__thread M *sched_this_m __attribute__((tls_model("initial-exec")));
 
 #define SPIN_MIN 1000                   /* see spin() */
 #define SPIN_MAX 50000
@@ -100,12 +96,12 @@ M *sched_adopt (void) {
   m->tid = os_thread_id();
   m->cpuclock = os_thread_clock(m->thread);
   store_rel(&m->cpu_known, 1);
-  this_m = m;
+  sched_this_m = m;
   return m;
 }
 
 void sched_leave (M *m) {
-  goro_check(m == this_m && m->is_host);
+  goro_check(m == sched_this_m && m->is_host);
   if (m->owned || m_take_back(m)) {
     P *pp = p_release(m);
     handoff_p(pp);
@@ -114,7 +110,7 @@ void sched_leave (M *m) {
   m_forget(m);
   lock_release(&sched.lock);
   event_close(&m->event);
-  this_m = NULL;
+  sched_this_m = NULL;
   m_free(m);
 }
 

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -87,6 +88,17 @@ void os_futex_wait (_Atomic(uint32_t) *word, uint32_t expected, int64_t ns) {
 
 void os_futex_wake (_Atomic(uint32_t) *word, int n) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
+
+bool os_membarrier;
+
+__attribute__((constructor)) static void membarrier_register (void) {
+  os_membarrier = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+void fence_heavy (void) {
+  fence_seq();
+  if (os_membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
 int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg) {

@@ -29,6 +29,24 @@ void os_mutex_lock (pthread_mutex_t *m);
 /* CPU time a thread has used, nanoseconds; -1 if it cannot be told. */
 int64_t os_thread_cpu (clockid_t id);
 clockid_t os_thread_clock (pthread_t t);
+/*
+** An asymmetric fence, for protocols in which two sides each write one word and then read the
+** other's: fence_light stands on the side that is taken often and costs nothing there, fence_heavy
+** on the side that is taken seldom, where it makes all threads of the process execute a fence
+** (Linux's membarrier).  Either the light side sees what the heavy one wrote, or the heavy side
+** sees what the light one wrote, as with a full fence on both.  Without membarrier both are one.
+*/
+extern bool os_membarrier;             /* [I] set before main */
+void fence_heavy (void);
+static inline void fence_light (void) {
+#if defined(__SANITIZE_THREAD__)
+  fence_seq();
+#else
+  if (os_membarrier) atomic_signal_fence(memory_order_seq_cst);    /* for the compiler */
+  else fence_seq();
+#endif
+}
+
 /* This thread's number, and whether the thread of a number sleeps in the kernel: one that only
 ** waits for a CPU does not.  True if that cannot be told. */
 int os_thread_id (void);

@@ -14,7 +14,7 @@
 **
 **     the submitter                        the M that goes to sleep
 **       1. puts work into a queue            1. gives its P to the idle list, nspinning - 1
-**       2. fence                             2. fence
+**       2. light fence                       2. heavy fence (platform.h)
 **       3. nspinning == 0? wake one          3. looks through all queues (and timers) once more
 **
 **   Either the submitter sees that nobody spins, or the M sees the work: with sequential
@@ -287,7 +287,7 @@ void start_m (P *pp, bool spinning) {
 
 void wake_p (void) {
   int32_t none = 0;
-  fence_seq();                         /* PARKING WORKERS, the submitter's step 2 */
+  fence_light();                       /* PARKING WORKERS, the submitter's step 2 */
   if (load_seq(&sched.nidlep) == 0 || load_seq(&sched.nspinning) != 0) return;
   if (!cas_seq(&sched.nspinning, &none, 1)) return;
   start_m(NULL, true);
@@ -484,7 +484,7 @@ top:
     m->spinning = false;
     sub_seq(&sched.nspinning, 1);
   }
-  fence_seq();                         /* PARKING WORKERS, the sleeper's step 2 */
+  fence_heavy();                       /* PARKING WORKERS, the sleeper's step 2 */
   GORO_POINT();
   if (anything_anywhere() || timers_next_all() <= os_now()) {
     if (p_acquire_idle(m)) {
@@ -546,7 +546,7 @@ static void *worker_main (void *arg) {
   M *m = arg;
   P *pp = m->nextp;
   G *g;
-  m_is_here(m);
+  sched_this_m = m;
   m->thread = pthread_self();
   m->tid = os_thread_id();
   m->cpuclock = os_thread_clock(m->thread);
@@ -558,7 +558,7 @@ static void *worker_main (void *arg) {
     execute(m, g);
   sched.hooks.m_end(m);
   lock_acquire(&sched.lock);
-  sched.nbusy--;
+  if (!load_rlx(&m->orphan)) sched.nbusy--;        /* else sched_stop has counted it out */
   lock_release(&sched.lock);
   store_rel(&m->exited, 1);
   note_wake(&sched.sysmon_note);       /* sched_stop waits there */

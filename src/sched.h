@@ -66,7 +66,10 @@ void sched_stop (void);                /* no host is left: end and join the work
 int sched_maxprocs (int n);            /* n > 0: set it.  The previous number */
 
 /* --- this thread (proc.c) --- */
-M *sched_m (void);                     /* this thread's M, NULL if it has none */
+/* This thread's M, NULL if it has none.  (initial-exec: one word of static TLS, read without a
+** call; a C frame never moves to another thread.) */
+extern __thread M *sched_this_m __attribute__((tls_model("initial-exec")));
+static inline M *sched_m (void) { return sched_this_m; }
 M *sched_adopt (void);                 /* make one for a host's thread; NULL: no memory */
 void sched_leave (M *m);               /* a host's thread has no host any more */
 
@@ -92,7 +95,6 @@ void sched_timer_added (int64_t when); /* somebody must wake up for it in time *
 
 /* --- inside layer 3 --- */
 bool m_take_back (M *m);               /* its lent P; false: sysmon has taken it */
-void m_is_here (M *m);                 /* this thread is m's */
 M *m_new (bool is_host);               /* NULL: no memory, or too many threads */
 void m_free (M *m);
 void m_forget (M *m);                  /* sched.lock held */

@@ -120,7 +120,7 @@ static inline Here here (lua_State *L) {
   h.m = sched_m();
   if (h.m != NULL && (h.g = h.m->curg) != NULL) {
     h.s = h.g->state;
-    if (h.s->registry == lua_topointer(L, LUA_REGISTRYINDEX)) return h;
+    if (h.s->cur == L || h.s->registry == lua_topointer(L, LUA_REGISTRYINDEX)) return h;
   }
   return here_slow(L);
 }
