@@ -257,8 +257,8 @@ describe("context #context", function()
             ctx:done()
             context.with_timeout(ctx, 1000)
           end
+          if i % 5000 == 0 then collectgarbage() end
         end
-        collectgarbage()
       end
       local n = support.many(50000)    -- (tests/stress/context.lua makes the million)
       some(n)
