@@ -47,6 +47,7 @@ build = {
         "src/chunks.c",
         "src/class.c",
         "src/classes.c",
+        "src/context.c",
         "src/costate.c",
         "src/debug.c",
         "src/encode.c",
@@ -58,6 +59,7 @@ build = {
         "src/lua_args.c",
         "src/lua_chan.c",
         "src/lua_cond.c",
+        "src/lua_context.c",
         "src/lua_go.c",
         "src/lua_goro.c",
         "src/lua_guard.c",
@@ -96,6 +98,7 @@ build = {
       },
       libraries = { "pthread" },
     },
+    ["goro.context"] = "lua/goro/context.lua",
     ["goro"] = "lua/goro/init.lua",
   },
 }

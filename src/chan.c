@@ -5,7 +5,9 @@
 **   C1  at most one of recvq and sendq has goroutines that still wait (but for one select that
 **       stands in both);
 **   C2  buffered and count > 0: nobody waits in recvq;  count < cap: nobody in sendq;
-**   C3  closed: nobody waits in either queue.
+**   C3  closed: nobody waits in either queue;
+**   C4  timed, and somebody stands in recvq: the host's ntimers counts it (counted), for then it
+**       is no deadlock.
 **
 ** A sender that finds a receiver hands it the value and readies it; values move by plain copy
 ** of a Value, what they refer to moves with them.  A message was encoded before the lock was
@@ -15,23 +17,26 @@
 #include "chan.h"
 #include "debug.h"
 
-static void chan_destroy (Obj *o) {
-  Chan *c = (Chan *)o;
+void chan_fini (Chan *c) {
   int64_t i, n = load_rlx(&c->count);
-  goro_check(c->recvq.head == NULL && c->sendq.head == NULL);
+  goro_check(c->recvq.head == NULL && c->sendq.head == NULL && !c->counted);
   for (i = 0; i < n; i++)
     value_drop(&c->buf[(c->first + i) % c->cap]);
   free(c->buf);
   free(c->name);
-  free(c);
 }
 
-Chan *chan_new (int64_t cap, uint8_t type, const char *name) {
-  Chan *c = calloc(1, sizeof *c);
-  if (c == NULL) return NULL;
+static void chan_destroy (Obj *o) {
+  chan_fini((Chan *)o);
+  free(o);
+}
+
+bool chan_init (Chan *c, int64_t cap, uint8_t type, const char *name,
+                void (*destroy) (Obj *o)) {
+  memset(c, 0, sizeof *c);
   store_rlx(&c->obj.refs, 1);
   c->obj.type = OBJ_CHAN;
-  c->obj.destroy = chan_destroy;
+  c->obj.destroy = destroy;
   lock_init(&c->lock, RANK_CHAN);
 #if defined(GORO_CHAOS)
   {
@@ -44,13 +49,36 @@ Chan *chan_new (int64_t cap, uint8_t type, const char *name) {
   if ((cap > 0 && (c->buf = calloc((size_t)cap, sizeof *c->buf)) == NULL) ||
       (name != NULL && (c->name = strdup(name)) == NULL)) {
     free(c->buf);
-    free(c);
-    return NULL;
+    return false;
   }
-  return c;
+  return true;
+}
+
+Chan *chan_new (int64_t cap, uint8_t type, const char *name) {
+  Chan *c = malloc(sizeof *c);
+  if (c == NULL || chan_init(c, cap, type, name, chan_destroy)) return c;
+  free(c);
+  return NULL;
 }
 
 /* ---- c->lock held ---- */
+
+void chan_recount (Chan *c) {
+  bool counted = c->timed && c->recvq.head != NULL;
+  if (counted == c->counted) return;
+  c->counted = counted;
+  if (counted) add_acqrel(&c->host->ntimers, 1);
+  else sub_acqrel(&c->host->ntimers, 1);         /* (who was woken has been claimed before) */
+}
+
+static inline void recount (Chan *c) {
+  if (c->host != NULL) chan_recount(c);
+}
+
+void chan_leave_locked (Chan *c, Sudog *s) {
+  if (s->enqueued) waitq_remove(s->send ? &c->sendq : &c->recvq, s);
+  recount(c);
+}
 
 static void buf_put (Chan *c, const Value *v) {
   int64_t n = load_rlx(&c->count), at = c->first + n;
@@ -74,6 +102,7 @@ static ChanResult try_send (Chan *c, Value *v, GList *ready) {
     s->elem = *v;
     s->ok = true;
     glist_add(ready, s->g);
+    recount(c);
     return CHAN_OK;
   }
   if (load_rlx(&c->count) < c->cap) {
@@ -132,6 +161,7 @@ static ChanResult operate (Chan *c, M *m, G *g, Value *v, bool send, bool block)
     s->elem = send ? *v : NIL_VALUE;
     park_begin(g, send ? WAIT_SEND : WAIT_RECV);
     waitq_push(send ? &c->sendq : &c->recvq, s);
+    recount(c);
     r = CHAN_WAIT;
   }
   lock_release(&c->lock);
@@ -154,7 +184,7 @@ ChanResult chan_finish (Chan *c, G *g, Value *v) {
     r = s->ok ? CHAN_OK : CHAN_CLOSED;
   else {
     lock_acquire(&c->lock);
-    if (s->enqueued) waitq_remove(s->send ? &c->sendq : &c->recvq, s);
+    chan_leave_locked(c, s);
     lock_release(&c->lock);
   }
   *v = s->elem;
@@ -170,26 +200,57 @@ static void wake_all (WaitQ *q, GList *ready) {
   }
 }
 
-bool chan_close (Chan *c, M *m) {
-  GList ready = { NULL, NULL };
+bool chan_shut (Chan *c, GList *ready) {
   bool was;
   lock_acquire(&c->lock);
   was = c->closed;
   c->closed = true;
   if (!was) {
-    wake_all(&c->recvq, &ready);
-    wake_all(&c->sendq, &ready);
+    wake_all(&c->recvq, ready);
+    wake_all(&c->sendq, ready);
+    c->timed = false;
+    recount(c);
   }
   lock_release(&c->lock);
-  sched_ready_all(m, &ready);
   return !was;
+}
+
+bool chan_close (Chan *c, M *m) {
+  GList ready = { NULL, NULL };
+  bool closed = chan_shut(c, &ready);
+  sched_ready_all(m, &ready);
+  return closed;
 }
 
 int64_t chan_len (Chan *c) { return load_rlx(&c->count); }
 
-void chan_offer (Chan *c, const Value *v, GList *ready) {
+void chan_offer (Chan *c, const Value *v, bool timed, GList *ready) {
   Value copy = *v;
   lock_acquire(&c->lock);
   if (!c->closed) try_send(c, &copy, ready);
+  c->timed = timed;
+  recount(c);
   lock_release(&c->lock);
+}
+
+void chan_set_timed (Chan *c, bool timed) {
+  lock_acquire(&c->lock);
+  c->timed = timed;
+  recount(c);
+  lock_release(&c->lock);
+}
+
+bool chan_clear (Chan *c) {
+  Value v = NIL_VALUE;
+  bool any = false;
+  for (;;) {                           /* dropped outside of the lock */
+    bool more;
+    lock_acquire(&c->lock);
+    more = load_rlx(&c->count) > 0;
+    if (more) buf_get(c, &v);
+    lock_release(&c->lock);
+    if (!more) return any;
+    any = true;
+    value_drop(&v);
+  }
 }

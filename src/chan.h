@@ -20,6 +20,9 @@ typedef struct Chan {
   _Atomic(int64_t) count;              /* [L] values in buf; read by len() without */
   int64_t first;                       /* [L] the oldest one's place */
   WaitQ recvq, sendq;                  /* [L] */
+  Host *host;                          /* [I] whose timers may end a receive; NULL: none will */
+  bool timed;                          /* [L] one is set that will */
+  bool counted;                        /* [L] in host->ntimers: C4 */
   Value *buf;                          /* [L] cap slots */
 #if defined(GORO_CHAOS)
   uintptr_t number;                    /* [I] addresses differ from run to run, this does not */
@@ -36,6 +39,10 @@ typedef struct Chan {
 #define CHAN_MAX_CAP INT64_C(0x7fffffff)
 
 Chan *chan_new (int64_t cap, uint8_t type, const char *name);   /* NULL: no memory */
+/* The same for one that is part of something larger, which has its own 'destroy'. */
+bool chan_init (Chan *c, int64_t cap, uint8_t type, const char *name,
+                void (*destroy) (Obj *o));
+void chan_fini (Chan *c);              /* in that destroy: releases what the channel holds */
 
 /*
 ** Send '*v', or receive into it.  CHAN_OK: done, '*v' is the channel's (or ours).  CHAN_CLOSED:
@@ -58,8 +65,18 @@ int64_t chan_len (Chan *c);
 
 /* For select.c: the same steps with the locks held by the caller. */
 ChanResult chan_try_locked (Chan *c, bool send, Value *v, GList *ready);
-/* For timers: put a value without blocking, drop it if there is no room. */
-void chan_offer (Chan *c, const Value *v, GList *ready);
+void chan_leave_locked (Chan *c, Sudog *s);        /* out of the queue it may still be in */
+/* A receiver was put into recvq. */
+void chan_recount (Chan *c);
+
+/* For timers: put a value without blocking, drop it if there is no room.  'timed': as below. */
+void chan_offer (Chan *c, const Value *v, bool timed, GList *ready);
+/* c->host is set.  Will a timer end a receive from now on?  Only then does a goroutine that
+** waits here not count as asleep for good. */
+void chan_set_timed (Chan *c, bool timed);
+bool chan_clear (Chan *c);             /* drop what is buffered; true: there was something */
+/* Close, under the caller's locks; who waits is put into 'ready'.  false: was closed. */
+bool chan_shut (Chan *c, GList *ready);
 
 #pragma GCC visibility pop
 

@@ -886,9 +886,16 @@ static void put_table (Enc *e, bool is_key) {        /* on top; popped or made a
   open_table(e, n, at, meta);
 }
 
+static void put_handle (Enc *e, const Handle *h, int view) {   /* on top, or a function; popped */
+  put_number(e, T_OBJ, put_object(e, h->o));
+  put(e, view);
+  lua_pop(e->L, 1);
+}
+
 static void put_function (Enc *e, bool is_key) {     /* on top; popped or made a frame */
   lua_State *L = e->L;
   const void *p = lua_topointer(L, -1);
+  Handle *h;
   uint32_t n;
   int nup;
   if (lua_iscfunction(L, -1)) {
@@ -900,6 +907,10 @@ static void put_function (Enc *e, bool is_key) {     /* on top; popped or made a
       return;
     }
     lua_pop(L, 1);
+    if ((h = handle_of_function(L, -1)) != NULL) {
+      put_handle(e, h, VIEW_CALL);
+      return;
+    }
     look(e);
     if (!modref_find(L, &e->s->modref, -1))
       cannot_send(e, "C function with upvalues", "");
@@ -952,9 +963,7 @@ static void put_userdata (Enc *e) {    /* full, on top; popped */
   const void *p;
   uint32_t n;
   if (h != NULL) {
-    put_number(e, T_OBJ, put_object(e, h->o));
-    put(e, h->view);
-    lua_pop(L, 1);
+    put_handle(e, h, h->view);
     return;
   }
   if (push_standard_file(L)) {

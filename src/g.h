@@ -63,6 +63,7 @@ typedef enum WaitReason { WAIT_REASONS(X) NWAITREASONS } WaitReason;
 typedef enum Wake {
   WAKE_READY,                          /* what it waited for: g->fired says which case */
   WAKE_TIMEOUT,
+  WAKE_CANCELED, WAKE_DEADLINE,        /* the context that was its time-out is done */
   WAKE_INTERRUPT,                      /* host only: a signal handler wants the script */
   WAKE_PANIC,                          /* host only: a goroutine panicked */
   WAKE_DEADLOCK,                       /* host only: nobody is left to wake it */
@@ -96,6 +97,8 @@ struct G {
   Sudog *many;                         /* [O] for select */
   int32_t nmany, capmany;
   Timer timer;                         /* of its sleep or time-out */
+  struct Context *limit;               /* [O] the context it waits under, a reference, or NULL */
+  G *lnext, **llink;                   /* [L:context] in that one's list; llink NULL: not in it */
   uint64_t id;                         /* [I] in its host */
   Host *host;                          /* [I] holds a reference */
   G *hnext, *hprev;                    /* [L:host] all goroutines of the host */

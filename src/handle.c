@@ -110,6 +110,20 @@ static void push_cache (lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
 }
 
+Handle *handle_of_function (lua_State *L, int idx) {
+  lua_CFunction f = lua_tocfunction(L, idx);
+  Handle *h = NULL;
+  int type;
+  if (f == NULL) return NULL;
+  for (type = 0; type < OBJ_NTYPES && h == NULL; type++)
+    if (handle_types[type] != NULL && handle_types[type]->call == f &&
+        lua_getupvalue(L, idx, 1) != NULL) {
+      h = handle_test(L, -1);
+      lua_pop(L, 1);
+    }
+  return h;
+}
+
 bool handle_is_dead (lua_State *L, int idx) {
   Handle *h = handle_any(L, idx);
   return h != NULL && h->o == NULL;
@@ -137,6 +151,14 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
     return;
   }
   lua_pop(L, 1);
+  if (view == VIEW_CALL) {
+    handle_push(L, s, o, VIEW_BOTH);
+    lua_pushcclosure(L, handle_types[o->type]->call, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, key);
+    lua_remove(L, -2);
+    return;
+  }
   h = lua_newuserdatauv(L, sizeof *h, handle_slots[o->type]);
   s->nhandles++;
   h->magic = HANDLE_MAGIC(h);
@@ -160,17 +182,18 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
 
 static int push_new (lua_State *L) {
   State *s = lua_touserdata(L, 1);
-  handle_push(L, s, lua_touserdata(L, 2), VIEW_BOTH);
+  handle_push(L, s, lua_touserdata(L, 2), (int)lua_tointeger(L, 3));
   return 1;
 }
 
-void handle_push_new (lua_State *L, State *s, Obj *o) {
+void handle_push_taken (lua_State *L, State *s, Obj *o, int view) {
   int status;
   if (o == NULL) luaL_error(L, "not enough memory");
   lua_pushcfunction(L, push_new);      /* (checkstack: LUA_MINSTACK is enough for callers) */
   lua_pushlightuserdata(L, s);
   lua_pushlightuserdata(L, o);
-  status = lua_pcall(L, 2, 1, 0);
+  lua_pushinteger(L, view);
+  status = lua_pcall(L, 3, 1, 0);
   obj_unref(o);
   if (status != LUA_OK) lua_error(L);
 }

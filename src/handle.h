@@ -2,7 +2,8 @@
 ** handle.h - shared objects behind userdata.  Layer 5.
 **
 ** A handle is a full userdata that holds one reference to an Obj.  Within a state an object (and
-** each of a channel's views) has one handle, found by address in a weak table.  Metatables, and
+** each of a channel's views) has one handle, found by address in a weak table, and so has an
+** object's function, which is a C function with the handle as its upvalue.  Metatables, and
 ** the methods in them, are made when they are first needed.  A goroutine's handles are in a list,
 ** so that its state can be dropped without a collection.
 */
@@ -27,6 +28,7 @@ typedef struct HandleType {
   const char *name;                    /* in errors and tostring */
   const luaL_Reg *methods;
   const luaL_Reg *meta;                /* further metamethods, or NULL */
+  lua_CFunction call;                  /* VIEW_CALL: a function with the handle as upvalue */
 } HandleType;
 
 /* Filled by layer 6 before the first state: the types, and how many user values their handles
@@ -51,6 +53,7 @@ static inline Handle *handle_test (lua_State *L, int idx) {
   Handle *h = handle_any(L, idx);
   return h != NULL && h->o != NULL ? h : NULL;
 }
+Handle *handle_of_function (lua_State *L, int idx);  /* if it is an object's: VIEW_CALL; or NULL */
 /* A handle that was finalised, and is still seen as a key of a weak table? */
 bool handle_is_dead (lua_State *L, int idx);
 /* The object at argument 'arg'; raises if it is not of that type. */
@@ -61,8 +64,11 @@ static inline Handle *handle_check (lua_State *L, int arg, int type) {
   return h;
 }
 void handle_push (lua_State *L, State *s, Obj *o, int view);   /* takes a reference of its own */
-/* The same for a new object, whose one reference it takes over, also when it raises. */
-void handle_push_new (lua_State *L, State *s, Obj *o);
+/* The same with a reference that it takes over, also when it raises; NULL: not enough memory. */
+void handle_push_taken (lua_State *L, State *s, Obj *o, int view);
+static inline void handle_push_new (lua_State *L, State *s, Obj *o) {
+  handle_push_taken(L, s, o, VIEW_BOTH);
+}
 
 #pragma GCC visibility pop
 

@@ -217,7 +217,8 @@ static bool all_parked (Host *h) {
   for (look = 0; look < 2; look++) {
     if (load_seq(&h->ntimers) != 0) return false;
     for (g = h->main; g != NULL; g = g == h->main ? h->all : g->hnext) {
-      if (load_seq(&g->status) != G_PARKED) return false;
+      /* one that is claimed is about to be readied, and no timer counts for it any more */
+      if (load_seq(&g->status) != G_PARKED || load_seq(&g->claim) == 0) return false;
       sum[look] += load_acq(&g->parkseq);          /* they only grow: equal sums, equal terms */
     }
   }

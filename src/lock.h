@@ -17,7 +17,7 @@
 typedef enum LockRank {                /* taken in this order */
   RANK_HOST = 1,                       /* Host.lock: list of goroutines, panics */
   RANK_TIMERS,                         /* TimerShard.lock */
-  RANK_OBJECT,                         /* one WaitGroup ... */
+  RANK_OBJECT,                         /* one WaitGroup ..., a tree of contexts */
   RANK_SHARD,                          /* one of a Map; several in address order */
   RANK_CHAN,                           /* Chan.lock; several in address order */
   RANK_SCHED,                          /* sched.lock */

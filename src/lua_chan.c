@@ -53,7 +53,7 @@ static int l_chan (lua_State *L) {
 
 /* ---------------------------------------------------------------- send */
 
-static int send_done (lua_State *L, ChanResult r, Value *v) {
+static int send_done (lua_State *L, Here h, ChanResult r, Value *v) {
   switch (r) {
     case CHAN_OK:
       lua_pushboolean(L, 1);
@@ -63,9 +63,7 @@ static int send_done (lua_State *L, ChanResult r, Value *v) {
       return luaL_error(L, "send on closed channel");
     default:
       value_drop(v);
-      lua_pushboolean(L, 0);
-      lua_pushliteral(L, "timeout");
-      return 2;
+      return false_reason(L, h);
   }
 }
 
@@ -79,10 +77,10 @@ static int send_k (lua_State *L, int status, lua_KContext ctx) {
     value_drop(&v);
     return wait_unwind(L, h);
   }
-  return send_done(L, r, &v);
+  return send_done(L, h, r, &v);
 }
 
-static int send (lua_State *L, int64_t until) {
+static int send (lua_State *L, Limit lim) {
   Here h = here(L);
   Handle *ud = check_chan(L, 1);
   Chan *c = (Chan *)ud->o;
@@ -94,13 +92,14 @@ static int send (lua_State *L, int64_t until) {
   check_panics(L, h);
   value_from_lua(L, h.s, 2, &v);
   h = here(L);                         /* __goro may have run, and parked */
-  r = chan_send(c, h.m, h.g, &v, until != 0);
-  if (r == CHAN_WAIT) return wait_k(L, h, until, 0, send_k);
-  return send_done(L, r, &v);
+  if (limit_over(h, &lim)) return send_done(L, h, CHAN_BUSY, &v);
+  r = chan_send(c, h.m, h.g, &v, limit_waits(&lim));
+  if (r == CHAN_WAIT) return wait_k(L, h, lim, 0, send_k);
+  return send_done(L, h, r, &v);
 }
 
 /* ch:send(v) -> true.  Go's ch <- v. */
-static int l_send (lua_State *L) { return send(L, FOREVER); }
+static int l_send (lua_State *L) { return send(L, NO_LIMIT); }
 
 /* ch:try_send(v [, timeout = 0]) -> true; or false, reason. */
 static int l_try_send (lua_State *L) { return send(L, arg_timeout(L, 3, 0)); }
@@ -120,7 +119,7 @@ static int recv_done (lua_State *L, Here h, ChanResult r, Value *v) {
     default:
       lua_pushnil(L);
       lua_pushnil(L);
-      lua_pushliteral(L, "timeout");
+      lua_pushstring(L, wake_reason(h.g));
       return 3;
   }
 }
@@ -138,25 +137,26 @@ static int recv_k (lua_State *L, int status, lua_KContext ctx) {
   return recv_done(L, h, r, &v);
 }
 
-static int recv (lua_State *L, int64_t until, lua_KFunction k) {
+static int recv (lua_State *L, Limit lim) {
   Here h = here(L);
   Handle *ud = check_chan(L, 1);
   Chan *c = (Chan *)ud->o;
-  Value v;
+  Value v = NIL_VALUE;
   ChanResult r;
   if (ud->view == VIEW_SEND) return luaL_error(L, "receive from a send-only channel");
   check_panics(L, h);
-  r = chan_recv(c, h.m, h.g, &v, until != 0);
-  if (r == CHAN_WAIT) return wait_k(L, h, until, 0, k);
+  if (limit_over(h, &lim)) return recv_done(L, h, CHAN_BUSY, &v);
+  r = chan_recv(c, h.m, h.g, &v, limit_waits(&lim));
+  if (r == CHAN_WAIT) return wait_k(L, h, lim, 0, recv_k);
   return recv_done(L, h, r, &v);
 }
 
 /* ch:recv([timeout]) -> v, true; nil, false when closed and drained; nil, nil, reason.
 ** Go's v, ok := <-ch. */
-static int l_recv (lua_State *L) { return recv(L, arg_timeout(L, 2, FOREVER), recv_k); }
+static int l_recv (lua_State *L) { return recv(L, arg_timeout(L, 2, FOREVER)); }
 
 /* ch:try_recv([timeout = 0]): the same. */
-static int l_try_recv (lua_State *L) { return recv(L, arg_timeout(L, 2, 0), recv_k); }
+static int l_try_recv (lua_State *L) { return recv(L, arg_timeout(L, 2, 0)); }
 
 static int range_done (lua_State *L, Here h, ChanResult r, Value *v) {
   bool made = v->tag == V_MSG;         /* by a __goro's function, which may have returned nil */
@@ -193,7 +193,7 @@ static int range_next (lua_State *L) {
   ChanResult r;
   check_panics(L, h);
   r = chan_recv((Chan *)ud->o, h.m, h.g, &v, true);
-  if (r == CHAN_WAIT) return wait_k(L, h, FOREVER, 0, range_k);
+  if (r == CHAN_WAIT) return wait_k(L, h, NO_LIMIT, 0, range_k);
   return range_done(L, h, r, &v);
 }
 
@@ -273,6 +273,6 @@ static const luaL_Reg meta[] = {
   { NULL, NULL }
 };
 
-const HandleType chan_type = { "channel", methods, meta };
+const HandleType chan_type = { "channel", methods, meta, NULL };
 
 const luaL_Reg chan_functions[] = { { "chan", l_chan }, { NULL, NULL } };

@@ -137,7 +137,7 @@ static int l_run (lua_State *L) {
     case ONCE_RECURSIVE:
       return luaL_error(L, "run of a Once inside its own function");
     case ONCE_WAIT:
-      return wait_k(L, h, FOREVER, 0, run_k);
+      return wait_k(L, h, NO_LIMIT, 0, run_k);
     default:
       return outcome(L, h, o, RUNNER);
   }
@@ -145,7 +145,7 @@ static int l_run (lua_State *L) {
 
 static const luaL_Reg once_methods[] = { { "run", l_run }, { NULL, NULL } };
 
-const HandleType once_type = { "Once", once_methods, NULL };
+const HandleType once_type = { "Once", once_methods, NULL, NULL };
 
 /* ---------------------------------------------------------------- Cond */
 
@@ -166,7 +166,7 @@ static int relock_k (lua_State *L, int status, lua_KContext ctx) {
   LockResult r = mutex_finish(mu, h.g);
   (void)status;
   if (!wait_over(h)) return wait_unwind(L, h);
-  if (r == LOCK_AGAIN && !mutex_relock(mu, h.g)) return wait_k(L, h, FOREVER, ctx, relock_k);
+  if (r == LOCK_AGAIN && !mutex_relock(mu, h.g)) return wait_k(L, h, NO_LIMIT, ctx, relock_k);
   return (int)ctx;
 }
 
@@ -182,7 +182,7 @@ static int cond_k (lua_State *L, int status, lua_KContext ctx) {
   }
   if (h.g->wake == WAKE_READY) lua_pushboolean(L, 1);
   else n = false_reason(L, h);
-  if (!mutex_lock(c->mutex, h.g)) return wait_k(L, h, FOREVER, n, relock_k);
+  if (!mutex_lock(c->mutex, h.g)) return wait_k(L, h, NO_LIMIT, n, relock_k);
   return n;
 }
 
@@ -195,15 +195,17 @@ static int cond_k (lua_State *L, int status, lua_KContext ctx) {
 static int l_wait (lua_State *L) {
   Here h = here(L);
   Cond *c = check_cond(L);
-  int64_t until = arg_timeout(L, 2, FOREVER);
+  Limit lim = arg_timeout(L, 2, FOREVER);
+  bool over;
   check_panics(L, h);
   lua_settop(L, 2);
-  if (until == 0) {
+  over = limit_over(h, &lim);
+  if (over || !limit_waits(&lim)) {
     if (!mutex_locked(c->mutex)) return luaL_error(L, "Cond wait with unlocked mutex");
     return false_reason(L, h);
   }
   if (!cond_wait(c, h.m, h.g)) return luaL_error(L, "Cond wait with unlocked mutex");
-  return wait_k(L, h, until, 0, cond_k);
+  return wait_k(L, h, lim, 0, cond_k);
 }
 
 /* cond:signal(): wakes the one that waits longest.  cond:broadcast(): wakes all. */
@@ -220,6 +222,6 @@ static const luaL_Reg cond_methods[] = {
   { "wait", l_wait }, { "signal", l_signal }, { "broadcast", l_broadcast }, { NULL, NULL }
 };
 
-const HandleType cond_type = { "Cond", cond_methods, NULL };
+const HandleType cond_type = { "Cond", cond_methods, NULL, NULL };
 
 const luaL_Reg cond_functions[] = { { "Once", l_once }, { "Cond", l_cond }, { NULL, NULL } };

@@ -111,6 +111,13 @@ static const LazyEntry *module_entries (void) {
   return entries;
 }
 
+static void make_context (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  push_context_module(L);
+}
+
+static const LazyEntry c_parts[] = { { "goro.context", NULL, make_context }, { NULL, NULL, NULL } };
+
 static bool init (void) {
   static bool done;
   int i;
@@ -125,10 +132,12 @@ static bool init (void) {
   handle_types[OBJ_SEMAPHORE] = &semaphore_type;
   handle_types[OBJ_ATOMIC] = &atomic_type;
   handle_types[OBJ_MAP] = &map_type;
+  handle_types[OBJ_CONTEXT] = &context_type;
   handle_slots[OBJ_MUTEX] = handle_slots[OBJ_RWMUTEX] = GUARD_SLOT;
   handle_slots[OBJ_SEMAPHORE] = GUARD_SLOT;
   handle_slots[OBJ_MAP] = 1;           /* lua_map.c's own */
   for (i = 0; functions[i] != NULL; i++) argerr_names(functions[i]);
+  argerr_names(context_functions);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);
   stdlibs.functions = runtime_replaced;
@@ -136,6 +145,7 @@ static bool init (void) {
   stdlibs.push_goro = push_module;
   stdlibs.goro_index = l_index;
   stdlibs.goro = module_entries();
+  stdlibs.parts = c_parts;
   os_pin_library((const void *)&sched);
   os_pin_library((const void *)(uintptr_t)lua_newstate);
   if (!sched_init(&run_hooks) || !stdlibs_init()) return false;
@@ -164,19 +174,26 @@ static void open_host (lua_State *L) {
   stdlibs_open_host(L, &hs->s);
 }
 
+/* The module; or the part of that name. */
 static int open_module (lua_State *L) {
+  const char *part = luaL_optstring(L, 1, NULL);
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key) == LUA_TNIL) open_host(L);
   else {
     State *s = lua_touserdata(L, -1);
     if (s->is_host) stdlibs_again_in_host(L, s);
   }
-  lua_settop(L, 0);
-  push_module(L);
+  if (part == NULL) push_module(L);
+  else {
+    int i;
+    for (i = 0; c_parts[i].name != NULL && strcmp(c_parts[i].name, part) != 0; i++) continue;
+    if (c_parts[i].name == NULL) return luaL_error(L, "goro has no part '%s'", part);
+    c_parts[i].make(L, NULL, part);
+  }
   return 1;
 }
 
 /* goro.core is the function that makes the module: so that the name by which tracebacks know
-** goro's functions is goro's. */
+** goro's functions is goro's.  With a part's name, such as "goro.context", it makes that one. */
 __attribute__((visibility("default"))) int luaopen_goro_core (lua_State *L);
 
 int luaopen_goro_core (lua_State *L) {

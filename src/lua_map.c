@@ -6,7 +6,6 @@
 ** also if f never ends (its coroutine is closed, its goroutine killed).  A handle keeps an idle
 ** one, so that updates, unless one runs inside another, do not make one each time.
 */
-#include <math.h>
 #include "lua_args.h"
 #include "smap.h"
 
@@ -25,57 +24,15 @@ static int l_map (lua_State *L) {
 
 /* ---------------------------------------------------------------- keys and values */
 
-static void set_number (lua_State *L, int idx, Probe *p) {
-  lua_Number n;
-  if (lua_isinteger(L, idx)) {
-    p->v.tag = V_INT;
-    p->v.u.i = lua_tointeger(L, idx);
-    return;
-  }
-  n = lua_tonumber(L, idx);
-  if (n >= -0x1p63 && n < 0x1p63 && n == floor(n)) {             /* 1.0 is 1 */
-    p->v.tag = V_INT;
-    p->v.u.i = (int64_t)n;
-    return;
-  }
-  p->v.tag = V_FLT;
-  p->v.u.n = n;
-}
-
-/* The key at KEY, once more after a wait. */
+/* The key at KEY; once more after a wait. */
 static void get_key (lua_State *L, Probe *p) {
-  p->v = NIL_VALUE;
-  switch (lua_type(L, KEY)) {
-    case LUA_TSTRING:
-      p->v.tag = V_STR;
-      p->s = lua_tolstring(L, KEY, &p->len);
-      break;
-    case LUA_TNUMBER:
-      set_number(L, KEY, p);
-      break;
-    default:
-      p->v.tag = lua_toboolean(L, KEY) ? V_TRUE : V_FALSE;
-      break;
-  }
+  key_get(L, KEY, p);
   probe_hash(p);
 }
 
 static void check_key (lua_State *L, Probe *p) {
-  switch (lua_type(L, KEY)) {
-    case LUA_TSTRING: case LUA_TBOOLEAN:
-      break;
-    case LUA_TNUMBER: {
-      lua_Number n = lua_tonumber(L, KEY);
-      arg_check(L, n == n, KEY, "key is NaN");
-      break;
-    }
-    case LUA_TNIL: case LUA_TNONE:
-      arg_error(L, KEY, "key is nil");
-      break;
-    default:
-      arg_typeerror(L, KEY, "string, number or boolean as key");
-  }
-  get_key(L, p);
+  arg_key(L, KEY, p);
+  probe_hash(p);
 }
 
 /* The value at 'idx', to be compared.  false: one whose copy may be itself, such as a class, and
@@ -86,15 +43,8 @@ static bool get_old (lua_State *L, int idx, Probe *p) {
   switch (lua_type(L, idx)) {
     case LUA_TNIL: case LUA_TNONE:
       return true;
-    case LUA_TBOOLEAN:
-      p->v.tag = lua_toboolean(L, idx) ? V_TRUE : V_FALSE;
-      return true;
-    case LUA_TNUMBER:
-      set_number(L, idx, p);
-      return true;
-    case LUA_TSTRING:
-      p->v.tag = V_STR;
-      p->s = lua_tolstring(L, idx, &p->len);
+    case LUA_TBOOLEAN: case LUA_TNUMBER: case LUA_TSTRING:
+      key_get(L, idx, p);
       return true;
     case LUA_TLIGHTUSERDATA:
       p->v.tag = V_LUD;
@@ -200,7 +150,7 @@ static int write (lua_State *L, int what, const Probe *key, const Probe *old, in
     h = here(L);                       /* __goro may have run, and parked */
   }
   r = smap_write(map_of((Handle *)lua_touserdata(L, 1)), h.m, h.g, key, &op);
-  if (r == MAP_WAIT) return wait_k(L, h, FOREVER, what, write_k);
+  if (r == MAP_WAIT) return wait_k(L, h, NO_LIMIT, what, write_k);
   return written(L, h, what, r, &op);
 }
 
@@ -349,7 +299,7 @@ static int own (lua_State *L, const Probe *key, lua_CFunction body) {
   lua_toclose(L, KEEPER);
   switch (smap_own(map_of((Handle *)lua_touserdata(L, 1)), h.g, key, &e, &v)) {
     case MAP_OK: return owned(L, e, &v, body);
-    case MAP_WAIT: return wait_k(L, h, FOREVER, (lua_KContext)body, own_k);
+    case MAP_WAIT: return wait_k(L, h, NO_LIMIT, (lua_KContext)body, own_k);
     case MAP_SELF: return inside_itself(L);
     default: return luaL_error(L, "not enough memory");
   }
@@ -501,6 +451,6 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg meta[] = { { "__len", l_len }, { "__pairs", l_pairs }, { NULL, NULL } };
 
-const HandleType map_type = { "Map", methods, meta };
+const HandleType map_type = { "Map", methods, meta, NULL };
 
 const luaL_Reg map_functions[] = { { "Map", l_map }, { NULL, NULL } };

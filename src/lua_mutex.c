@@ -42,24 +42,25 @@ static int lock_k (lua_State *L, int status, lua_KContext ctx) {
   (void)status; (void)ctx;
   if (!wait_over(h)) return wait_unwind(L, h);
   if (r == LOCK_AGAIN) {
-    int64_t until = arg_timeout_again(L, TIMEOUT, lua_tointeger(L, UNTIL));
-    if (!mutex_relock(mu, h.g)) return wait_k(L, h, until, 0, lock_k);
+    Limit lim = arg_timeout_again(L, TIMEOUT, lua_tointeger(L, UNTIL));
+    if (!mutex_relock(mu, h.g)) return wait_k(L, h, lim, 0, lock_k);
     r = LOCK_OK;
   }
   return r == LOCK_OK ? locked(L) : false_reason(L, h);
 }
 
-static int lock (lua_State *L, Handle *ud, int64_t until) {
+static int lock (lua_State *L, Handle *ud, Limit lim) {
   Here h = here(L);
   Mutex *mu = (Mutex *)ud->o;
   check_panics(L, h);
   lua_settop(L, TIMEOUT);
   guard_push(L, 1, true, mutex_guarded);
+  if (limit_over(h, &lim)) return false_reason(L, h);
   if (mutex_try(mu, h.g)) return locked(L);
-  if (until == 0) return false_reason(L, h);
-  lua_pushinteger(L, until);
+  if (!limit_waits(&lim)) return false_reason(L, h);
+  lua_pushinteger(L, lim.until);
   if (mutex_lock(mu, h.g)) return locked(L);
-  return wait_k(L, h, until, 0, lock_k);
+  return wait_k(L, h, lim, 0, lock_k);
 }
 
 /* mu:lock([timeout]) -> a guard; or false, reason.  Go's Lock. */
@@ -69,7 +70,7 @@ static int l_lock (lua_State *L) {
 }
 
 /* mu:try_lock() -> a guard; or false, reason.  Go's TryLock. */
-static int l_try_lock (lua_State *L) { return lock(L, check_mutex(L), 0); }
+static int l_try_lock (lua_State *L) { return lock(L, check_mutex(L), NO_WAIT); }
 
 /* mu:unlock().  Any goroutine may.  Raises if it is not locked. */
 static int l_unlock (lua_State *L) {
@@ -82,7 +83,7 @@ static const luaL_Reg mutex_methods[] = {
   { "lock", l_lock }, { "try_lock", l_try_lock }, { "unlock", l_unlock }, { NULL, NULL }
 };
 
-const HandleType mutex_type = { "Mutex", mutex_methods, NULL };
+const HandleType mutex_type = { "Mutex", mutex_methods, NULL, NULL };
 
 /* ---------------------------------------------------------------- RWMutex */
 
@@ -124,16 +125,17 @@ static int rwlock_k (lua_State *L, int status, lua_KContext ctx) {
   return ok ? rw_locked(L, write) : false_reason(L, h);
 }
 
-static int rwlock (lua_State *L, Handle *ud, int64_t until, bool write) {
+static int rwlock (lua_State *L, Handle *ud, Limit lim, bool write) {
   Here h = here(L);
   RWMutex *rw = (RWMutex *)ud->o;
   bool idle = write || ud->held == 0;
   check_panics(L, h);
   lua_settop(L, TIMEOUT);
   guard_push(L, 1, idle, write ? write_guarded : read_guarded);
-  if (rwmutex_lock(rw, h.g, write, until != 0)) return rw_locked(L, write);
-  if (until == 0) return false_reason(L, h);
-  return wait_k(L, h, until, write, rwlock_k);
+  if (limit_over(h, &lim)) return false_reason(L, h);
+  if (rwmutex_lock(rw, h.g, write, limit_waits(&lim))) return rw_locked(L, write);
+  if (!limit_waits(&lim)) return false_reason(L, h);
+  return wait_k(L, h, lim, write, rwlock_k);
 }
 
 /* rw:lock([timeout]), rw:rlock([timeout]) -> a guard; or false, reason.  Go's Lock and RLock. */
@@ -147,8 +149,8 @@ static int l_rlock (lua_State *L) {
 }
 
 /* rw:try_lock(), rw:try_rlock() -> a guard; or false, reason. */
-static int l_try_wlock (lua_State *L) { return rwlock(L, check_rw(L), 0, true); }
-static int l_try_rlock (lua_State *L) { return rwlock(L, check_rw(L), 0, false); }
+static int l_try_wlock (lua_State *L) { return rwlock(L, check_rw(L), NO_WAIT, true); }
+static int l_try_rlock (lua_State *L) { return rwlock(L, check_rw(L), NO_WAIT, false); }
 
 /* rw:unlock(), rw:runlock().  Any goroutine may.  Raise if it is not locked that way. */
 static int l_wunlock (lua_State *L) {
@@ -169,7 +171,7 @@ static const luaL_Reg rwmutex_methods[] = {
   { "rlock", l_rlock }, { "try_rlock", l_try_rlock }, { "runlock", l_runlock }, { NULL, NULL }
 };
 
-const HandleType rwmutex_type = { "RWMutex", rwmutex_methods, NULL };
+const HandleType rwmutex_type = { "RWMutex", rwmutex_methods, NULL, NULL };
 
 const luaL_Reg mutex_functions[] = {
   { "Mutex", l_mutex }, { "RWMutex", l_rwmutex }, { NULL, NULL }

@@ -10,7 +10,7 @@
 typedef struct Parsed {
   Case *cases;
   int n;
-  int64_t until;
+  Limit lim;
   int dflt;                            /* 0: none, 1: true, 2: a handler */
 } Parsed;
 
@@ -136,8 +136,9 @@ static bool check_keys (lua_State *L, int n) {
   return sends;
 }
 
+/* The time-out stays on the stack: a context must live as long as 'lim'. */
 static void parse_options (lua_State *L, Parsed *p) {
-  p->until = FOREVER;
+  p->lim = NO_LIMIT;
   p->dflt = 0;
   lua_pushliteral(L, "default");
   switch (lua_rawget(L, 1)) {
@@ -151,12 +152,11 @@ static void parse_options (lua_State *L, Parsed *p) {
   lua_pop(L, 1);
   lua_pushliteral(L, "timeout");
   if (lua_rawget(L, 1) != LUA_TNIL) {
-    if (lua_type(L, -1) != LUA_TNUMBER || lua_tonumber(L, -1) != lua_tonumber(L, -1))
+    if (!arg_is_timeout(L, -1))
       luaL_error(L, "bad argument #1 to 'select' ('timeout' must be seconds or a context, got %s)",
                  lua_type(L, -1) == LUA_TNUMBER ? "NaN" : luaL_typename(L, -1));
-    p->until = arg_timeout(L, lua_gettop(L), FOREVER);
+    p->lim = arg_timeout(L, lua_gettop(L), FOREVER);
   }
-  lua_pop(L, 1);
 }
 
 static int handled (lua_State *L, int status, lua_KContext ctx) {
@@ -221,6 +221,7 @@ static int l_select (lua_State *L) {
   Here h = here(L);
   ChanResult r;
   int i, which = 0;
+  bool over;
   arg_type(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   p.n = (int)lua_rawlen(L, 1);
@@ -242,8 +243,10 @@ static int l_select (lua_State *L) {
     }
   }
   h = here(L);
-  r = select_go(h.m, h.g, p.cases, p.n, p.until != 0 && p.dflt == 0, &which);
-  if (r == CHAN_WAIT) return wait_k(L, h, p.until, 0, select_k);
+  over = limit_over(h, &p.lim);
+  r = over ? CHAN_BUSY :
+      select_go(h.m, h.g, p.cases, p.n, limit_waits(&p.lim) && p.dflt == 0, &which);
+  if (r == CHAN_WAIT) return wait_k(L, h, p.lim, 0, select_k);
   for (i = 0; i < p.n; i++) {          /* what was not sent */
     bool gone = r == CHAN_OK && i == which;
     if (p.cases[i].send && !gone) value_drop(&p.cases[i].v);
@@ -254,7 +257,7 @@ static int l_select (lua_State *L) {
     if (p.cases[which].send) v = NIL_VALUE;
     return chosen(L, h, r, which, &v);
   }
-  if (p.dflt == 0) return gave_up(L, "timeout");
+  if (over || p.dflt == 0) return gave_up(L, wake_reason(h.g));
   if (p.dflt == 1) return gave_up(L, "default");
   lua_settop(L, 1);
   lua_getfield(L, 1, "default");

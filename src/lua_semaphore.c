@@ -48,7 +48,7 @@ static int64_t arg_units (lua_State *L) {
   return k;
 }
 
-static int acquire (lua_State *L, Handle *ud, int64_t k, int64_t until) {
+static int acquire (lua_State *L, Handle *ud, int64_t k, Limit lim) {
   Here h = here(L);
   Semaphore *sem = (Semaphore *)ud->o;
   arg_check(L, k <= sem->size, 2, "more than the semaphore has");
@@ -57,9 +57,10 @@ static int acquire (lua_State *L, Handle *ud, int64_t k, int64_t until) {
   lua_pushinteger(L, k);
   lua_replace(L, 2);
   guard_push(L, 1, ud->held == 0, guarded);
-  if (semaphore_acquire(sem, h.g, k, until != 0)) return acquired(L);
-  if (until == 0) return false_reason(L, h);
-  return wait_k(L, h, until, 0, acquire_k);
+  if (limit_over(h, &lim)) return false_reason(L, h);
+  if (semaphore_acquire(sem, h.g, k, limit_waits(&lim))) return acquired(L);
+  if (!limit_waits(&lim)) return false_reason(L, h);
+  return wait_k(L, h, lim, 0, acquire_k);
 }
 
 #define check_semaphore(L) handle_check(L, 1, OBJ_SEMAPHORE)
@@ -75,7 +76,7 @@ static int l_acquire (lua_State *L) {
 /* sem:try_acquire([k = 1]) -> a guard; or false, reason.  Go's TryAcquire. */
 static int l_try_acquire (lua_State *L) {
   Handle *ud = check_semaphore(L);
-  return acquire(L, ud, arg_units(L), 0);
+  return acquire(L, ud, arg_units(L), NO_WAIT);
 }
 
 /* sem:release([k = 1]).  Any goroutine may.  Raises if that is more than is held. */
@@ -93,7 +94,7 @@ static const luaL_Reg semaphore_methods[] = {
   { NULL, NULL }
 };
 
-const HandleType semaphore_type = { "Semaphore", semaphore_methods, NULL };
+const HandleType semaphore_type = { "Semaphore", semaphore_methods, NULL, NULL };
 
 /* ---------------------------------------------------------------- Atomic */
 
@@ -157,7 +158,7 @@ static const luaL_Reg atomic_methods[] = {
   { "cas", l_cas }, { NULL, NULL }
 };
 
-const HandleType atomic_type = { "Atomic", atomic_methods, NULL };
+const HandleType atomic_type = { "Atomic", atomic_methods, NULL, NULL };
 
 const luaL_Reg semaphore_functions[] = {
   { "Semaphore", l_semaphore }, { "Atomic", l_atomic }, { NULL, NULL }

@@ -50,24 +50,20 @@ static int wait_ended (lua_State *L, int status, lua_KContext ctx) {
     if (failure != NULL) result_unref(failure);
     return wait_unwind(L, h);
   }
-  if (zero) return waited(L, h, failure);
-  lua_pushboolean(L, 0);
-  lua_pushliteral(L, "timeout");
-  return 2;
+  return zero ? waited(L, h, failure) : false_reason(L, h);
 }
 
 /* wg:wait([timeout]) -> true; or false, reason.  Raises the first failure of the round's gos. */
 static int l_wait (lua_State *L) {
   Here h = here(L);
   WaitGroup *w = check_wg(L, 1);
-  int64_t until = arg_timeout(L, 2, FOREVER);
+  Limit lim = arg_timeout(L, 2, FOREVER);
   Result *failure;
   check_panics(L, h);
-  if (waitgroup_wait(w, h.g, until != 0, &failure)) return waited(L, h, failure);
-  if (until != 0) return wait_k(L, h, until, 0, wait_ended);
-  lua_pushboolean(L, 0);
-  lua_pushliteral(L, "timeout");
-  return 2;
+  if (limit_over(h, &lim)) return false_reason(L, h);
+  if (waitgroup_wait(w, h.g, limit_waits(&lim), &failure)) return waited(L, h, failure);
+  if (limit_waits(&lim)) return wait_k(L, h, lim, 0, wait_ended);
+  return false_reason(L, h);
 }
 
 /* ---------------------------------------------------------------- go */
@@ -122,6 +118,6 @@ static const luaL_Reg methods[] = {
   { "add", l_add }, { "done", l_done }, { "wait", l_wait }, { "go", l_go }, { NULL, NULL }
 };
 
-const HandleType waitgroup_type = { "WaitGroup", methods, NULL };
+const HandleType waitgroup_type = { "WaitGroup", methods, NULL, NULL };
 
 const luaL_Reg sync_functions[] = { { "WaitGroup", l_waitgroup }, { NULL, NULL } };

@@ -99,12 +99,13 @@ static int wait_ended (lua_State *L, int status, lua_KContext how) {
 static int wait (lua_State *L, int how) {
   Here h = here(L);
   Task *t = check_task(L);
-  int64_t until = arg_timeout(L, 2, FOREVER);
+  Limit lim = arg_timeout(L, 2, FOREVER);
   Result *r;
   check_panics(L, h);
-  r = task_wait(t, h.g, until != 0);
+  if (limit_over(h, &lim)) return gave_up(L, h);
+  r = task_wait(t, h.g, limit_waits(&lim));
   if (r != NULL) return given(L, h, r, how);
-  if (until != 0) return wait_k(L, h, until, how, wait_ended);
+  if (limit_waits(&lim)) return wait_k(L, h, lim, how, wait_ended);
   return gave_up(L, h);
 }
 
@@ -127,6 +128,6 @@ static const luaL_Reg methods[] = {
   { "wait", l_wait }, { "result", l_result }, { "done", l_done }, { NULL, NULL }
 };
 
-const HandleType task_type = { "task", methods, NULL };
+const HandleType task_type = { "task", methods, NULL, NULL };
 
 const luaL_Reg task_functions[] = { { "async", l_async }, { NULL, NULL } };

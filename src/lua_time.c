@@ -17,21 +17,27 @@ static int sleep_k (lua_State *L, int status, lua_KContext ctx) {
   Here h = here(L);
   (void)status; (void)ctx;
   if (!wait_over(h)) return wait_unwind(L, h);
+  if (h.g->wake != WAKE_TIMEOUT) return false_reason(L, h);
   lua_pushboolean(L, 1);
   return 1;
 }
 
-/* goro.sleep(s) -> true.  Go's time.Sleep. */
+/* goro.sleep(s [, ctx]) -> true; or false, reason as soon as the context is done.  Go's
+** time.Sleep. */
 static int l_sleep (lua_State *L) {
   Here h = here(L);
   int64_t ns = arg_seconds(L, 1, false);
+  Limit lim;
+  lim.ctx = arg_context(L, 2)->core;
   check_panics(L, h);
+  if (limit_over(h, &lim)) return false_reason(L, h);
   if (ns == 0) {
     lua_pushboolean(L, 1);
     return 1;
   }
+  lim.until = ns > FOREVER / 2 ? FOREVER - 1 : os_now() + ns;
   park_begin(h.g, WAIT_SLEEP);
-  return wait_k(L, h, ns == FOREVER ? FOREVER - 1 : os_now() + ns, 0, sleep_k);
+  return wait_k(L, h, lim, 0, sleep_k);
 }
 
 /* goro.after(s) -> a channel that gets one value, the time.  Go's time.After. */

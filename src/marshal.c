@@ -48,12 +48,13 @@ void value_from_lua (lua_State *L, State *s, int idx, Value *v) {
       v->tag = V_STR;
       return;
     }
-    case LUA_TUSERDATA: {
-      Handle *h = handle_test(L, idx);
+    case LUA_TUSERDATA: case LUA_TFUNCTION: {
+      bool f = lua_type(L, idx) == LUA_TFUNCTION;
+      Handle *h = f ? handle_of_function(L, idx) : handle_test(L, idx);
       if (h != NULL) {
         v->tag = V_OBJ;
         v->u.o = obj_ref(h->o);
-        v->view = h->view;
+        v->view = f ? VIEW_CALL : h->view;
         return;
       }
       break;

@@ -29,6 +29,13 @@ static inline Obj *obj_ref (Obj *o) { add_rlx(&o->refs, 1); return o; }
 static inline void obj_unref (Obj *o) {
   if (sub_acqrel(&o->refs, 1) == 1) o->destroy(o);
 }
+/* For who knows an object without holding it: false if its destruction has begun. */
+static inline bool obj_try_ref (Obj *o) {
+  uint32_t n = load_rlx(&o->refs);
+  while (n != 0)
+    if (cas_acqrel(&o->refs, &n, n + 1)) return true;
+  return false;
+}
 
 typedef enum ValueTag {
   V_NIL, V_FALSE, V_TRUE, V_INT, V_FLT, V_LUD,      /* scalars; V_LUD a light userdata */
@@ -52,7 +59,8 @@ typedef struct Value {
   uint8_t view;                        /* V_OBJ: VIEW_ */
 } Value;
 
-enum { VIEW_BOTH, VIEW_SEND, VIEW_RECV };
+enum { VIEW_BOTH, VIEW_SEND, VIEW_RECV,
+       VIEW_CALL };                    /* the object's function: a context's cancel */
 
 /* An encoded message.  Owned by one Value (or one goroutine that is being started); those of a
 ** Map's values by several, and then constant. */

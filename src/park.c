@@ -124,9 +124,9 @@ void yield_here (M *m, G *g) {
 static void timeout_fire (Timer *t, int64_t now, GList *ready) {
   G *g = (G *)((char *)t - offsetof(G, timer));
   (void)now;
-  sub_acqrel(&g->host->ntimers, 1);
   if (wait_claim(g, WAKE_TIMEOUT))
     glist_add(ready, g);
+  sub_acqrel(&g->host->ntimers, 1);    /* after the claim: see all_parked in host.c */
 }
 
 bool wait_arm (M *m, G *g, int64_t until) {

@@ -118,14 +118,15 @@ bool host_interrupted (void *arg) {
          (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT) && lua_gethookcount(L) == 1;
 }
 
-int wait_k (lua_State *L, Here h, int64_t until, lua_KContext ctx, lua_KFunction k) {
+int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k) {
   State *s = h.s;
   G *g = h.g;
   Wake now = WAKE_READY;
-  if (until != FOREVER) {
-    if (wait_arm(h.m, g, until)) s->armed = true;
+  if (lim.until != FOREVER) {
+    if (wait_arm(h.m, g, lim.until)) s->armed = true;
     else now = WAKE_TIMEOUT;           /* no memory for a timer: do not wait at all */
   }
+  if (lim.ctx != NULL && now == WAKE_READY) now = context_enter(lim.ctx, g);
   if (s->is_host) {
     s->hs->hook0 = lua_gethook(s->L);
     s->hs->mask0 = lua_gethookmask(s->L);
@@ -154,7 +155,8 @@ bool wait_over (Here h) {
     wait_disarm(h.g);
     h.s->armed = false;
   }
-  return h.g->wake <= WAKE_TIMEOUT;
+  context_leave(h.g);
+  return wait_returns(h.g);
 }
 
 static void raise_panic (lua_State *L, HostState *hs) {

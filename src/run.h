@@ -4,6 +4,7 @@
 #ifndef GORO_RUN_H
 #define GORO_RUN_H
 
+#include "context.h"
 #include "state.h"
 
 #pragma GCC visibility push(hidden)
@@ -16,13 +17,25 @@ static inline bool can_yield (State *s, lua_State *L) {
 }
 
 /*
-** Wait: park_begin was called and g stands in its queues.  'until': FOREVER, or when to give up
-** (clock of os_now).  Goes on in 'k' when woken (returns k's result, or yields): g->wake says
-** why.  k must leave the queues, then call wait_over.
+** Wait: park_begin was called and g stands in its queues.  'lim': when to give up, NO_LIMIT for
+** never.  Goes on in 'k' when woken (returns k's result, or yields): g->wake says why.  k must
+** leave the queues, then call wait_over.
 */
-int wait_k (lua_State *L, Here h, int64_t until, lua_KContext ctx, lua_KFunction k);
+int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k);
 
-/* After a wait has ended and its queues are left: stops the timer.  true: go on.  false: return
+/* At the start of a call with a time-out: is its context done?  Then it gives up at once, also
+** if it need not wait.  From here on wake_reason tells why a call gave up. */
+static inline bool limit_over (Here h, const Limit *lim) {
+  h.g->wake = WAKE_TIMEOUT;            /* if it may not wait at all */
+  if (lim->ctx == NULL || context_err(lim->ctx) == CTX_OK) return false;
+  h.g->wake = context_wake(context_err(lim->ctx));
+  return true;
+}
+
+/* Did g's wait end so that the call can return, with what it waited for or without? */
+static inline bool wait_returns (const G *g) { return g->wake < WAKE_INTERRUPT; }
+
+/* After a wait has ended and its queues are left: stops the timer, leaves the context.  true: go on.  false: return
 ** wait_unwind(L, h) instead: the wait ended by a panic, a deadlock, a signal, the host's end. */
 bool wait_over (Here h);
 int wait_unwind (lua_State *L, Here h);

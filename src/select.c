@@ -95,7 +95,9 @@ static void enqueue (G *g, const Case *cases, const int *order, int n) {
     s->ok = false;
     s->enqueued = false;
     s->elem = k->send ? k->v : NIL_VALUE;
-    if (k->c != NULL) waitq_push(k->send ? &k->c->sendq : &k->c->recvq, s);
+    if (k->c == NULL) continue;
+    waitq_push(k->send ? &k->c->sendq : &k->c->recvq, s);
+    if (k->c->host != NULL) chan_recount(k->c);
   }
 }
 
@@ -149,7 +151,7 @@ ChanResult select_finish (G *g, int *which, Value *v) {
     }
     else {
       lock_acquire(&c->lock);
-      if (s->enqueued) waitq_remove(s->send ? &c->sendq : &c->recvq, s);
+      chan_leave_locked(c, s);
       lock_release(&c->lock);
     }
     value_drop(&s->elem);

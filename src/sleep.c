@@ -14,7 +14,7 @@ static void after_fire (Timer *t, int64_t now, GList *ready) {
   Value v = NIL_VALUE;
   v.tag = V_FLT;
   v.u.n = (double)now / 1e9;
-  chan_offer(a->c, &v, ready);
+  chan_offer(a->c, &v, false, ready);
   sub_acqrel(&t->owner->ntimers, 1);
   obj_unref(&a->c->obj);
   free(a);

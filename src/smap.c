@@ -109,8 +109,8 @@ void entry_key (const Entry *e, Probe *key) {
   else if (e->tag == V_FLT) key->v.u.n = e->key.n;
 }
 
-/* Raw equality, as Lua's; a message is equal to itself only. */
-static bool value_equals (const Value *v, const Probe *p) {
+/* A message is equal to itself only. */
+bool value_equals (const Value *v, const Probe *p) {
   if (v->tag != p->v.tag) {
     if (v->tag == V_INT && p->v.tag == V_FLT)      /* (whole floats are V_INT in a Probe) */
       return false;

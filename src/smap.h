@@ -49,6 +49,7 @@ typedef struct MapOp {
 
 SMap *smap_new (void);                 /* NULL: no memory */
 void probe_hash (Probe *p);            /* once the rest is set */
+bool value_equals (const Value *v, const Probe *p);            /* raw equality, as Lua's */
 
 Value smap_load (SMap *map, const Probe *key);     /* nil: absent.  The caller's to drop */
 MapResult smap_write (SMap *map, M *m, G *g, const Probe *key, MapOp *op);

@@ -25,6 +25,8 @@ bool stdlibs_is_standard (const char *name) {
   int i;
   for (i = 0; libs[i].name != NULL; i++)
     if (strcmp(libs[i].name, name) == 0) return true;
+  for (i = 0; stdlibs.parts[i].name != NULL; i++)
+    if (strcmp(stdlibs.parts[i].name, name) == 0) return true;
   return strcmp(name, LUA_GNAME) == 0 || strcmp(name, "goro") == 0;
 }
 
@@ -103,10 +105,15 @@ void stdlibs_again_in_host (lua_State *L, State *s) {
 }
 
 void stdlibs_open (lua_State *L, State *s) {
+  const LazyEntry *e;
   luaL_openlibs(L);
   put_all(L, s);
   stdlibs.push_goro(L);
   lua_setfield(L, -2, "goro");
+  for (e = stdlibs.parts; e->name != NULL; e++) {
+    e->make(L, s, e->name);
+    lua_setfield(L, -2, e->name);
+  }
   lua_pop(L, 1);
   if (s->heritage != NULL) {
     heritage_package(L, s);
@@ -310,6 +317,7 @@ bool stdlibs_init (void) {
     replaced[nreplaced++] = *f;
   }
   for (e = stdlibs.goro; ok && e->name != NULL; e++) ok = lazy_define(LAZY_GORO, e, 1);
+  for (e = stdlibs.parts; ok && e->name != NULL; e++) ok = lazy_define(LAZY_LOADED, e, 1);
   L = luaL_newstate();
   if (L == NULL) return false;
   lua_pushcfunction(L, learn);

@@ -26,6 +26,7 @@ typedef struct StdLibs {
   void (*push_goro) (lua_State *L);    /* the goro module, eager */
   lua_CFunction goro_index;            /* __index of it: its parts */
   const LazyEntry *goro;               /* what it holds; ends with name NULL */
+  const LazyEntry *parts;              /* its parts that are C: modules of their own */
 } StdLibs;
 
 extern StdLibs stdlibs;

@@ -342,7 +342,8 @@ static inline bool get_value (Dec *d) {
     case T_OBJ: {
       uint32_t n = get_u32(d);
       int view = get(d);
-      if (n >= d->m->nobjs || view > VIEW_RECV || d->m->objs[n]->type >= OBJ_NTYPES) broken(d);
+      if (n >= d->m->nobjs || view > VIEW_CALL || d->m->objs[n]->type >= OBJ_NTYPES ||
+          (view == VIEW_CALL && handle_types[d->m->objs[n]->type]->call == NULL)) broken(d);
       handle_push(L, d->s, d->m->objs[n], view);
       return true;
     }

@@ -7,7 +7,7 @@ table='
 1 list heap buf hash lock note arena
 2 g runq chunks timers netpoll netpoll_* msg class result
 3 sched proc m park waitq handoff sysmon host
-4 chan select waitgroup task mutex rwmutex sync smap sleep fdwait
+4 chan select waitgroup task mutex rwmutex sync smap sleep fdwait context
 5 argerr check handle lazy stdlibs state image run costate marshal encode unmarshal classes proto modref
 6 lua_*
 '

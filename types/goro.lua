@@ -1,12 +1,13 @@
 ---@meta goro
 -- Definitions for the Lua language server (LuaLS): add this folder to `workspace.library`.
 
----A number of seconds (fractions allowed).  0 or less never blocks; nil waits without limit;
----anything else raises.  A ready value beats a number that has run out.
----@alias goro.Timeout number
+---A number of seconds (fractions allowed), or a context.  0 or less never blocks; nil waits
+---without limit; anything else raises.  A ready value beats a number that has run out; a context
+---that is done beats a ready value.
+---@alias goro.Timeout number|goro.Context
 
----Why a call gave up.
----@alias goro.Reason "timeout"
+---Why a call gave up; also `goro.context.Timeout`, `.Canceled`, `.DeadlineExceeded`.
+---@alias goro.Reason "timeout"|"context canceled"|"context deadline exceeded"
 
 ---What every value sent over a channel must be: a `type()` name, or a finer one.
 ---@alias goro.ChanType
@@ -55,10 +56,9 @@ local Task = {}
 ---@return any ... the results; or the error and its traceback; or the reason
 function Task:wait(timeout) end
 
----Waits for the end and returns the results.  Raises the task's error, or the reason if the
----time-out came first.
+---Waits for the end and returns the results.  Raises the task's error.
 ---@param timeout? goro.Timeout nil waits without limit
----@return any ... the results
+---@return any ... the results; or nil and the reason if the time-out came first
 function Task:result(timeout) end
 
 ---A channel that is closed when the task has ended, for `select`.
@@ -70,9 +70,11 @@ function Task:done() end
 function goro.yield() end
 
 ---Parks this goroutine, not its thread.  Go: `time.Sleep`.
----@param s number seconds; 0 or less returns at once
----@return boolean slept true
-function goro.sleep(s) end
+---@param s number seconds; 0 returns at once, a negative number raises
+---@param ctx? goro.Context ends the sleep when it is done
+---@return boolean slept false: the context was done first
+---@return goro.Reason? reason
+function goro.sleep(s, ctx) end
 
 ---This goroutine's number; the main script is 1.
 ---@return integer id
@@ -490,6 +492,90 @@ function goro.now() end
 ---@return goro.Channel c
 ---@nodiscard
 function goro.after(s) end
+
+-- context ------------------------------------------------------------------------------------
+
+---Cancellation, deadlines and values for all that works on one task.  Also
+---`require "goro.context"`; loaded at first use.
+---@class goro.context
+---@field Timeout "timeout"
+---@field Canceled "context canceled"
+---@field DeadlineExceeded "context deadline exceeded"
+local context = {}
+goro.context = context
+
+---Ends its context and all below it.  May be called often, from any goroutine, captured, sent
+---and started: `goro.go(cancel)`.  The first call counts.  Never blocks.
+---@alias goro.Cancel fun(cause?: any)
+
+---The context that is never done; the same one everywhere.  Go: `context.Background`.
+---@return goro.Context ctx
+---@nodiscard
+function context.background() end
+
+---Another that is never done, where it is not clear yet which to use.  Go: `context.TODO`.
+---@return goro.Context ctx
+---@nodiscard
+function context.todo() end
+
+---A context that is done when `cancel` is called or its parent is done.  Go: `WithCancelCause`.
+---@param parent? goro.Context default the background
+---@return goro.Context ctx
+---@return goro.Cancel cancel
+---@nodiscard
+function context.with_cancel(parent) end
+
+---The same, done after `s` seconds at the latest.  Go: `WithTimeout`.
+---@param parent goro.Context? nil: the background
+---@param s number seconds; 0 or less: it is done at once
+---@return goro.Context ctx
+---@return goro.Cancel cancel
+---@nodiscard
+function context.with_timeout(parent, s) end
+
+---The same, done at `t` at the latest.  Go: `WithDeadline`.
+---@param parent goro.Context? nil: the background
+---@param t number on `goro.now()`'s clock
+---@return goro.Context ctx
+---@return goro.Cancel cancel
+---@nodiscard
+function context.with_deadline(parent, t) end
+
+---A context that holds a value, and is done when its parent is.  Go: `WithValue`.
+---@param parent goro.Context? nil: the background
+---@param k goro.MapKey
+---@param v any copied, now and whenever it is asked for
+---@return goro.Context ctx
+---@nodiscard
+function context.with_value(parent, k, v) end
+
+---A context, shared by all goroutines that hold it.  `<close>` cancels it.
+---@class goro.Context
+local Context = {}
+
+---A channel that is closed when the context is done, for `select`.  It only receives.
+---@return goro.Channel done
+---@nodiscard
+function Context:done() end
+
+---@return "context canceled"|"context deadline exceeded"|nil err nil: it is not done
+---@nodiscard
+function Context:err() end
+
+---Why it is done: a copy of what `cancel` was given, its own or that of the context above that
+---ended it; else `err()`.  Go: `context.Cause(ctx)`.
+---@return any cause nil: it is not done
+---@nodiscard
+function Context:cause() end
+
+---@param k goro.MapKey
+---@return any v a copy of the value that this context or the nearest above it has for `k`
+---@nodiscard
+function Context:value(k) end
+
+---@return number? t when it will be done at the latest, on `goro.now()`'s clock; nil: no limit
+---@nodiscard
+function Context:deadline() end
 
 -- Errors -------------------------------------------------------------------------------------
 
