@@ -116,7 +116,7 @@ void yield_here (M *m, G *g, bool preempted) {
   M *before = g->bound;
   g->bound = m;
   store_rel(&g->status, G_RUNNABLE);
-  if (preempted) bq_add(g);
+  if (preempted) bq_add(m->p, g);
   else gq_add(g);
   m_wait(m);
   g->bound = before;

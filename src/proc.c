@@ -75,7 +75,8 @@ void gq_add_all (GList *l, int n) {
   l->head = l->tail = NULL;
 }
 
-void bq_add (G *g) {
+void bq_add (P *pp, G *g) {
+  if (pp != NULL) pp->turn = os_now();
   lock_acquire(&sched.lock);
   glist_add(&sched.bq, g);
   add_seq(&sched.nbq, 1);
@@ -485,7 +486,8 @@ top:
     store_rlx(&pp->bg, 0);
     pp->turn = os_now();
   }
-  else if (load_rlx(&sched.nbq) != 0 && os_now() - pp->turn >= TURN && (g = bq_get(pp)) != NULL)
+  else if (load_rlx(&sched.nbq) != 0 && (os_now() - pp->turn >= TURN || goro_maybe(4)) &&
+           (g = bq_get(pp)) != NULL)
     return g;
   if (load_rlx(&pp->schedtick) % 61 == 0) {
     expire_all(m);
@@ -570,7 +572,7 @@ static void execute (M *m, G *g) {
       break;
     case RUN_PREEMPTED:
       store_rel(&g->status, G_RUNNABLE);
-      bq_add(g);
+      bq_add(m->p, g);
       break;
     case RUN_DEAD:
       store_rel(&g->status, G_DEAD);

@@ -111,7 +111,7 @@ bool expire_all (M *m);                /* ready what due timers wake; true: ther
 void runq_add (P *pp, G *g, bool next);
 void gq_add (G *g);
 void gq_add_all (GList *l, int n);
-void bq_add (G *g);
+void bq_add (P *pp, G *g);             /* preempted on pp, NULL: its M had lost its P */
 /* Does anybody stand in a queue of all? */
 static inline bool gq_any (void) { return load_seq(&sched.ngq) != 0 || load_seq(&sched.nbq) != 0; }
 bool p_acquire_idle (M *m);            /* sched.lock not held */
