@@ -41,7 +41,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories mutants stress fuzz bench layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories mutants stress fuzz bench fair layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -204,6 +204,10 @@ fuzz: build/fuzz/marshal                       ## the decoder and encoder, for F
 bench: release                                 ## bench/run.sh, or bench/run.lua
 	@if [ -f bench/run.sh ]; then LUA=$(CURDIR)/tools/lua bash bench/run.sh; \
 	else tools/lua bench/run.lua; fi
+
+fair: release                                  ## what preemption costs, and how late a sleeper wakes
+	bench/preempt.sh
+	GOROMAXPROCS=1 tools/lua bench/starve.lua
 
 # --- checks ---------------------------------------------------------------------------------
 lint: lint-lua lint-c lint-headers layers symbols lint-rockspec  ## what looks without running

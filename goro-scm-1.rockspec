@@ -63,6 +63,7 @@ build = {
         "src/lua_go.c",
         "src/lua_goro.c",
         "src/lua_guard.c",
+        "src/lua_hook.c",
         "src/lua_load.c",
         "src/lua_map.c",
         "src/lua_mutex.c",

@@ -47,25 +47,32 @@ static int finish_wrap (lua_State *L, lua_State *co) {         /* error object i
   return lua_error(L);
 }
 
+/* The goroutine goes on in 'L'. */
+static void run_in (State *s, lua_State *L) {
+  M *m = sched_m();
+  uint32_t slice;
+  m->curl = L;
+  if (preempt_pending(s, m)) preempt_moves(s, L);
+  if ((slice = goro_slice()) > 0) run_slice(m, s, L, slice);
+}
+
 /*
 ** Resume 'co' with 'n' values already on its stack.  Values below L's top stay: in resume_k the
 ** stack is as it was here.
 */
 static int resume (lua_State *L, lua_State *co, int n, lua_KContext ctx) {
   State *s = here(L).s;
-  uint32_t slice;
   int status, nres;
   s->cur = co;
   s->chain = CTX_CHAIN(ctx) && lua_isyieldable(L);
-  sched_m()->curl = co;
-  if ((slice = goro_slice()) > 0) run_slice(sched_m(), s, co, slice);
+  run_in(s, co);
   status = lua_resume(co, L, n, &nres);
   s = here(L).s;
   if (status == LUA_YIELD && s->yielding != Y_NONE)            /* the goroutine blocks */
     return lua_yieldk(L, 0, ctx, resume_k);
   s->cur = L;
   s->chain = CTX_CHAIN(ctx);
-  sched_m()->curl = L;
+  run_in(s, L);
   if (status == LUA_OK || status == LUA_YIELD) {
     if (!lua_checkstack(L, nres + 1)) {
       lua_pop(co, nres);
@@ -161,6 +168,7 @@ static int co_create (lua_State *L) {
   lua_State *co;
   luaL_checktype(L, 1, LUA_TFUNCTION);
   co = lua_newthread(L);
+  preempt_inherited(here(L).s, co);
   lua_pushvalue(L, 1);
   lua_xmove(L, co, 1);
   return 1;

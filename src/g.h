@@ -124,6 +124,7 @@ static inline G *glist_pop (GList *l) {
 }
 
 #define RUNQ_SIZE 256u                 /* a power of two */
+#define RUNNEXT_MAX 64u                /* after so many of runnext in a row comes one of the ring */
 
 /*
 ** A P's word: who has it.  P_IDLE in the idle list; P_OWNED an M works in the scheduler or in a
@@ -137,6 +138,9 @@ struct P {
   _Atomic(uint32_t) word;              /* [A] see above */
   P *link;                             /* [L:sched] idle list */
   _Atomic(uint32_t) schedtick;         /* [A] by the owner, read by sysmon */
+  _Atomic(uint32_t) bg;                /* [A] the same: it runs one from the background queue */
+  uint32_t nexts;                      /* [O] how often running runnext went before the ring */
+  int64_t turn;                        /* [O] when the background last had its turn */
   _Atomic(uint32_t) head;              /* [A] thieves and owner take here (runq.c) */
   _Atomic(uint32_t) tail;              /* [A] owner adds here */
   _Atomic(G *) runnext;                /* [A] readied by the goroutine that runs: next */

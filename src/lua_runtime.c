@@ -16,6 +16,7 @@
 #include "check.h"
 #include "lua_args.h"
 #include "lua_load.h"
+#include "lua_hook.h"
 #include "lua_runtime.h"
 
 /* goro.maxprocs([n]) -> the previous number.  Go's runtime.GOMAXPROCS. */
@@ -308,5 +309,7 @@ const StdFunction runtime_replaced[] = {
   { LUA_GNAME, "dofile", l_dofile, true },
   { LUA_OSLIBNAME, "execute", l_execute, false },
   { LUA_IOLIBNAME, "popen", l_popen, false },
+  { LUA_DBLIBNAME, "sethook", hook_sethook, false },
+  { LUA_DBLIBNAME, "gethook", hook_gethook, false },
   { NULL, NULL, NULL, false }
 };

@@ -260,7 +260,7 @@ void sched_timer_added (int64_t when) {
 void check_dead_locked (GList *dead) {
   Host *h;
   int i;
-  if (sched.nbusy > 0 || load_seq(&sched.ngq) != 0 || load_rlx(&sched.stopping)) return;
+  if (sched.nbusy > 0 || gq_any() || load_rlx(&sched.stopping)) return;
   for (i = 0; i < load_acq(&sched.nallp); i++) {
     P *pp = load_rlx(&sched.allp[i]);
     if (!runq_empty(pp)) return;
@@ -287,7 +287,7 @@ bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
     lock_release(&sched.lock);
     return false;
   }
-  if (load_seq(&sched.ngq) != 0 && sched.idlep != NULL) {
+  if (gq_any() && sched.idlep != NULL) {
     P *pp = p_pop_idle();
     lock_release(&sched.lock);
     if (pp != NULL) p_set(m, pp);

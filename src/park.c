@@ -112,11 +112,12 @@ void park_here (M *m, G *g) {
 }
 
 /* Let others run, keeping this thread's stack.  A P is owned by the caller, and after. */
-void yield_here (M *m, G *g) {
+void yield_here (M *m, G *g, bool preempted) {
   M *before = g->bound;
   g->bound = m;
   store_rel(&g->status, G_RUNNABLE);
-  gq_add(g);
+  if (preempted) bq_add(m->p, g);
+  else gq_add(g);
   m_wait(m);
   g->bound = before;
 }

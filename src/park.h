@@ -21,7 +21,8 @@ void park_begin (G *g, WaitReason reason);
 void park_abort (G *g);                /* nothing was enqueued, or all was taken back */
 void park_commit (M *m, G *g);         /* the worker's half */
 void park_here (M *m, G *g);
-void yield_here (M *m, G *g);          /* goro.yield and preemption where Lua cannot yield */
+/* goro.yield and preemption where Lua cannot yield */
+void yield_here (M *m, G *g, bool preempted);
 const char *wait_reason (G *g);
 
 static inline bool wait_claim (G *g, Wake why) {

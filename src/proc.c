@@ -28,6 +28,14 @@
 ** have their C stack on one thread: g->bound.  Whoever gets to run such a goroutine gives that M
 ** its own P and looks for another (Go's startlockedm).
 **
+** THE BACKGROUND.  A goroutine that was preempted computes; it goes to a queue of its own, which
+** is served when no other goroutine can run, so that a hundred that compute cannot hold up one
+** that sleeps or reads for more than a turn.  Nor can those keep the background waiting: it has a
+** turn on each P after the others have had theirs (TURN, of 2 ms).  A background goroutine that
+** blocks is like any other when it is woken.  For the same reason runnext goes before the ring 63
+** times in a row at most: two that talk to each other would hold up those in the ring for ever
+** (Go lets them share one time slice, which needs the clock at each switch).
+**
 ** LOCK ORDER.  sched.lock is taken with nothing but object locks held, and never held over a
 ** wake-up that runs somebody's code; starting a thread under it is avoided for its length.
 **
@@ -65,6 +73,25 @@ void gq_add_all (GList *l, int n) {
   add_seq(&sched.ngq, n);
   lock_release(&sched.lock);
   l->head = l->tail = NULL;
+}
+
+void bq_add (P *pp, G *g) {
+  if (pp != NULL) pp->turn = os_now();
+  lock_acquire(&sched.lock);
+  glist_add(&sched.bq, g);
+  add_seq(&sched.nbq, 1);
+  lock_release(&sched.lock);
+}
+
+static G *bq_get (P *pp) {
+  G *g;
+  if (load_rlx(&sched.nbq) == 0) return NULL;
+  lock_acquire(&sched.lock);
+  g = glist_pop(&sched.bq);
+  if (g != NULL) sub_seq(&sched.nbq, 1);
+  lock_release(&sched.lock);
+  if (g != NULL) store_rlx(&pp->bg, 1);
+  return g;
 }
 
 /* One goroutine to run, and one's share of the rest into 'pp's ring. */
@@ -143,6 +170,7 @@ void p_to_idle (P *pp) {
     store_rel(&pp->word, P_DEAD);
     return;
   }
+  store_rlx(&pp->bg, 0);
   store_rel(&pp->word, P_IDLE);
   pp->link = sched.idlep;
   sched.idlep = pp;
@@ -299,7 +327,7 @@ void handoff_p (P *pp) {
   int64_t next;
   if (load_seq(&sched.stopping) == 0) {
     if (pp->id >= load_rlx(&sched.nprocs)) p_drain(pp);
-    else if (!runq_empty(pp) || load_seq(&sched.ngq) != 0) {
+    else if (!runq_empty(pp) || gq_any()) {
       add_rlx(&sched.nhandoffs, 1);
       start_m(pp, false);
       return;
@@ -311,7 +339,7 @@ void handoff_p (P *pp) {
     }
   }
   lock_acquire(&sched.lock);
-  if (load_rlx(&sched.ngq) != 0 && !load_rlx(&sched.stopping)) {
+  if (gq_any() && !load_rlx(&sched.stopping)) {
     lock_release(&sched.lock);
     start_m(pp, false);
     return;
@@ -410,7 +438,7 @@ static G *steal_work (M *m) {
 
 static bool anything_anywhere (void) {
   int i, n = load_acq(&sched.nallp);
-  if (load_seq(&sched.ngq) != 0) return true;
+  if (gq_any()) return true;
   for (i = 0; i < n; i++) {
     P *pp = load_acq(&sched.allp[i]);
     if (pp != NULL && !runq_empty(pp)) return true;
@@ -454,6 +482,13 @@ top:
     goto top;
   }
   expire(m, pp->id);
+  if (load_rlx(&pp->bg) != 0) {        /* the background has had its turn */
+    store_rlx(&pp->bg, 0);
+    pp->turn = os_now();
+  }
+  else if (load_rlx(&sched.nbq) != 0 && (os_now() - pp->turn >= TURN || goro_maybe(4)) &&
+           (g = bq_get(pp)) != NULL)
+    return g;
   if (load_rlx(&pp->schedtick) % 61 == 0) {
     expire_all(m);
     if ((g = gq_get(pp, 1)) != NULL) return g;
@@ -470,9 +505,10 @@ top:
     if ((g = steal_work(m)) != NULL) return g;
     if (load_seq(&sched.ngq) != 0) goto top;
   }
+  if ((g = bq_get(pp)) != NULL) return g;
   /* nothing: give the P away and look once more */
   lock_acquire(&sched.lock);
-  if (load_rlx(&sched.ngq) != 0) {
+  if (gq_any()) {
     lock_release(&sched.lock);
     goto top;
   }
@@ -534,6 +570,10 @@ static void execute (M *m, G *g) {
       store_rel(&g->status, G_RUNNABLE);
       gq_add(g);
       break;
+    case RUN_PREEMPTED:
+      store_rel(&g->status, G_RUNNABLE);
+      bq_add(m->p, g);
+      break;
     case RUN_DEAD:
       store_rel(&g->status, G_DEAD);
       sched.hooks.reap(g);
@@ -569,9 +609,9 @@ static void *worker_main (void *arg) {
 
 static void dump (void) {
   uint32_t i;
-  fprintf(stderr, "goro: procs %d idle %d spinning %d queue %d busy %d\n",
+  fprintf(stderr, "goro: procs %d idle %d spinning %d queue %d background %d busy %d\n",
           load_rlx(&sched.nprocs), load_rlx(&sched.nidlep), load_rlx(&sched.nspinning),
-          load_rlx(&sched.ngq), sched.nbusy);
+          load_rlx(&sched.ngq), load_rlx(&sched.nbq), sched.nbusy);
   for (i = 0; i < (uint32_t)load_acq(&sched.nallp); i++) {
     P *pp = load_rlx(&sched.allp[i]);
     fprintf(stderr, "  P%u word %x tick %u queue %u next %p\n", i, load_rlx(&pp->word),

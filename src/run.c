@@ -13,9 +13,10 @@
 ** s->yielding tells costate.c and the worker such a yield from one of the script's own.
 **
 ** PREEMPTION.  The signal handler sets a count hook on the lua_State that runs; the hook puts
-** back what was there (the user's hook) and yields, or gives the P away where it cannot.  It
-** does nothing unless its slice is the one that was meant: the handler may come late, and a new
-** coroutine inherits a hook.
+** back what was there (the script's hook, to which it hands on what events it asked for) and
+** yields, or gives the P away where it cannot.  It is set on one lua_State at a time (s->hooked):
+** when the goroutine goes on in another, costate.c has it moved, and at the slice's end it is
+** taken off.  A new coroutine that inherited it gets the script's own instead.
 */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -31,15 +32,45 @@
 
 static int die (lua_State *L, State *s);
 
-static void preempt_hook (lua_State *L, lua_Debug *ar) {
+static void preempt_hook (lua_State *L, lua_Debug *ar);
+
+/* Set the hook on 'L', which runs: in the signal handler, or with signals off (nopreempt). */
+static void hook_on (State *s, lua_State *L) {
+  s->saved_hook = lua_gethook(L);
+  s->saved_mask = lua_gethookmask(L);
+  s->saved_count = lua_gethookcount(L);
+  s->hooked = L;
+  s->hook_skip = (s->saved_mask & LUA_MASKCALL) != 0;
+  /* The script's own events must not be lost meanwhile; with line events among them those are
+     ours too, for the one at the instruction where a count event yields would be. */
+  if (s->saved_mask & LUA_MASKLINE)
+    lua_sethook(L, preempt_hook, s->saved_mask, s->saved_count);
+  else
+    lua_sethook(L, preempt_hook, s->saved_mask | LUA_MASKCOUNT, 1);
+}
+
+/* Put the script's hook back, if ours is still there. */
+static void hook_off (State *s) {
+  lua_State *L = s->hooked;
+  s->hooked = NULL;
+  if (L != NULL && lua_gethook(L) == preempt_hook)
+    lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+}
+
+void preempt_moves (State *s, lua_State *L) {
   M *m = sched_m();
-  State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
-  (void)ar;
-  if (s == NULL) {
-    lua_sethook(L, NULL, 0, 0);
-    return;
-  }
-  lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+  s->nopreempt = true;
+  hook_off(s);
+  if (L != NULL && load_rlx(&m->preempt) == load_rlx(&m->tick)) hook_on(s, L);
+  s->nopreempt = false;
+}
+
+void preempt_inherited (State *s, lua_State *L) {
+  if (lua_gethook(L) == preempt_hook)
+    lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+}
+
+static void give_way (lua_State *L, M *m, State *s) {
   if (load_rlx(&m->preempt) != load_rlx(&m->tick)) return;     /* of an earlier slice */
   store_rlx(&m->preempt, 0);
   if (host_closing(s->g->host)) {
@@ -48,25 +79,47 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
   }
   add_rlx(&sched.npreempted, 1);
   if (can_yield(s, L)) {
-    s->yielding = Y_YIELD;
+    s->yielding = Y_PREEMPT;
     lua_yield(L, 0);
   }
   else {
     uint32_t n;
     sched_own(m, s->g);
-    yield_here(m, s->g);
+    yield_here(m, s->g, true);
     sched_lend(m);
     if ((n = goro_slice()) > 0) run_slice(m, s, L, n);
   }
 }
 
-static void set_hook (State *s, lua_State *L, int count) {
-  if (lua_gethook(L) != preempt_hook) {
-    s->saved_hook = lua_gethook(L);
-    s->saved_mask = lua_gethookmask(L);
-    s->saved_count = lua_gethookcount(L);
+static const int event_mask[] = {      /* by lua_Debug.event */
+  LUA_MASKCALL, LUA_MASKRET, LUA_MASKLINE, LUA_MASKCOUNT, LUA_MASKCALL
+};
+
+static void preempt_hook (lua_State *L, lua_Debug *ar) {
+  M *m = sched_m();
+  State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
+  int mask = event_mask[ar->event], ours;
+  if (s == NULL) {
+    lua_sethook(L, NULL, 0, 0);
+    return;
   }
-  lua_sethook(L, preempt_hook, LUA_MASKCOUNT, count);
+  if (L != s->hooked) {                /* a C library's coroutine, which inherited it */
+    preempt_inherited(s, L);
+    return;
+  }
+  ours = s->saved_mask & LUA_MASKLINE ? LUA_MASKLINE : LUA_MASKCOUNT;
+  if (mask == LUA_MASKCALL) s->hook_skip = true;
+  if ((s->saved_mask & mask) && !(mask == LUA_MASKCOUNT && ours == LUA_MASKCOUNT)) {
+    s->saved_hook(L, ar);
+    if (lua_gethook(L) != preempt_hook) return;      /* it set another */
+  }
+  if (mask != ours) return;
+  if (s->hook_skip) {                  /* a function that yields at its very first instruction */
+    s->hook_skip = false;              /* would be called once more, for a call hook */
+    return;
+  }
+  hook_off(s);
+  give_way(L, m, s);
 }
 
 /* In the signal handler, on m's own thread: nothing but this. */
@@ -75,15 +128,20 @@ static void preempt (M *m) {
   State *s;
   if (L == NULL || m->curg == NULL) return;
   s = m->curg->state;
-  if (s != NULL && !s->nopreempt) set_hook(s, L, 1);
+  if (s == NULL || s->nopreempt || s->hooked != NULL) return;
+  hook_on(s, L);
 }
 
 /* The chaos build's preemption: after that many instructions of 'L'. */
 void run_slice (M *m, State *s, lua_State *L, uint32_t n) {
-  lua_Hook h = lua_gethook(L);
-  if (s->nopreempt || s->is_host || (h != NULL && h != preempt_hook)) return;
+  if (s->nopreempt || s->is_host) return;
+  if (s->hooked == NULL) {
+    if (lua_gethook(L) != NULL) return;            /* not where the script has one */
+    hook_on(s, L);
+  }
+  else if (s->hooked != L || s->saved_hook != NULL) return;
   store_rlx(&m->preempt, load_rlx(&m->tick));
-  set_hook(s, L, (int)n);
+  lua_sethook(L, preempt_hook, LUA_MASKCOUNT, (int)n);
 }
 
 /* ---------------------------------------------------------------- waits */
@@ -218,7 +276,7 @@ int yield_k (lua_State *L, Here h) {
     return lua_yieldk(L, 0, 0, yielded);
   }
   sched_own(h.m, h.g);
-  yield_here(h.m, h.g);
+  yield_here(h.m, h.g, false);
   sched_lend(h.m);
   return 0;
 }
@@ -550,7 +608,7 @@ static Outcome run (M *m, G *g) {
   State *s = g->state;
   uint32_t slice;
   int status, n;
-  if (host_closing(g->host) && (s->L == NULL || s->yielding == Y_YIELD)) return end(s, m);
+  if (host_closing(g->host) && (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
   if (s->L == NULL) {
     if (!state_open(s)) {
       no_memory_to_start(s, m);
@@ -563,10 +621,12 @@ static Outcome run (M *m, G *g) {
   if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
   status = lua_resume(s->L, m->from, 0, &n);
   m->curl = NULL;
+  if (s->hooked != NULL) preempt_moves(s, NULL);
   if (status == LUA_YIELD) {
     switch (s->yielding) {
       case Y_PARK: return RUN_PARKED;
       case Y_YIELD: return RUN_YIELDED;
+      case Y_PREEMPT: return RUN_PREEMPTED;
       case Y_DIE: return end(s, m);
       default:                         /* a C library yielded at the goroutine's top level */
         lua_settop(s->L, 0);

@@ -48,6 +48,17 @@ static inline void check_panics (lua_State *L, Here h) {
     check_panics_slow(L, h);
 }
 
+/*
+** The goroutine goes on in 'L', another of its lua_States, or stops (NULL): a request to give
+** way that is still open goes with it.  Cheap to ask first: preempt_pending.
+*/
+void preempt_moves (State *s, lua_State *L);
+static inline bool preempt_pending (const State *s, const M *m) {
+  return s->hooked != NULL || load_rlx(&m->preempt) == load_rlx(&m->tick);
+}
+/* A new coroutine must not have inherited the hook. */
+void preempt_inherited (State *s, lua_State *L);
+
 int yield_k (lua_State *L, Here h);    /* goro.yield */
 
 /* (chaos build) preempt what runs in 'L' after 'n' instructions. */

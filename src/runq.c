@@ -69,7 +69,8 @@ G *runq_get (P *pp) {
   G *g = load_rlx(&pp->runnext);
   GORO_POINT();
   if (goro_maybe(4)) turn_round(pp);
-  if (g != NULL) {
+  if (g == NULL) pp->nexts = 0;
+  else if (++pp->nexts % RUNNEXT_MAX != 0 || load_acq(&pp->head) == load_rlx(&pp->tail)) {
     /* only the owner sets runnext; a thief may take it */
     if (cas_acqrel(&pp->runnext, &g, NULL)) return g;
   }

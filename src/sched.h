@@ -14,9 +14,12 @@
 
 #define MAX_PROCS 1024
 #define MAX_MS 10256                   /* threads, hosts' own included */
+#define SLICE (SECOND / 100)           /* how long one may compute while others wait */
+#define TURN (SECOND / 500)            /* the same for one that was preempted before, while there
+                                          are others that were not; and for those */
 
 /* What layer 5 does for the scheduler: it alone knows Lua. */
-typedef enum Outcome { RUN_PARKED, RUN_YIELDED, RUN_DEAD } Outcome;
+typedef enum Outcome { RUN_PARKED, RUN_YIELDED, RUN_PREEMPTED, RUN_DEAD } Outcome;
 typedef struct SchedHooks {
   Outcome (*run) (M *m, G *g);         /* run one slice of g */
   void (*reap) (G *g);                 /* g has ended: free it (no P needed) */
@@ -30,6 +33,8 @@ typedef struct Sched {
   SchedHooks hooks;                    /* [I] */
   GList gq;                            /* [L] global run queue */
   _Atomic(int32_t) ngq;                /* [A] its length */
+  GList bq;                            /* [L] background queue: those that were preempted */
+  _Atomic(int32_t) nbq;                /* [A] its length */
   P *idlep;                            /* [L] */
   _Atomic(int32_t) nidlep;             /* [A] */
   M *idlem, *idlem_tail;               /* [L] */
@@ -106,6 +111,9 @@ bool expire_all (M *m);                /* ready what due timers wake; true: ther
 void runq_add (P *pp, G *g, bool next);
 void gq_add (G *g);
 void gq_add_all (GList *l, int n);
+void bq_add (P *pp, G *g);             /* preempted on pp, NULL: its M had lost its P */
+/* Does anybody stand in a queue of all? */
+static inline bool gq_any (void) { return load_seq(&sched.ngq) != 0 || load_seq(&sched.nbq) != 0; }
 bool p_acquire_idle (M *m);            /* sched.lock not held */
 void p_set (M *m, P *pp);
 P *p_release (M *m);

@@ -15,7 +15,7 @@
 #pragma GCC visibility push(hidden)
 
 /* Why a goroutine's Lua yields to its worker (0: a yield of the script's own). */
-enum { Y_NONE, Y_PARK, Y_YIELD, Y_DIE };
+enum { Y_NONE, Y_PARK, Y_YIELD, Y_PREEMPT, Y_DIE };
 
 /*
 ** What a new goroutine's state takes over from the state that started it; also what helps a
@@ -55,9 +55,11 @@ typedef struct State {
   bool is_host;                        /* [I] */
   bool ended;                          /* [O] its Lua function has returned or failed */
   uint8_t yielding;                    /* [O] Y_ */
-  bool nopreempt;                      /* [O] the hook must not be touched just now */
+  volatile bool nopreempt;             /* [O] the hook must not be touched just now */
   bool armed;                          /* [O] g->timer is set */
-  lua_Hook saved_hook;                 /* [O] what the preemption hook replaced */
+  lua_State *volatile hooked;          /* [O] where the preemption hook is set, or NULL */
+  bool hook_skip;                      /* [O] not at the next of its events */
+  lua_Hook saved_hook;                 /* [O] what it replaced there */
   int saved_mask, saved_count;
   Arena *arena;                        /* [O] goroutines only */
   Msg *start;                          /* [O] the function and its arguments, until it starts */

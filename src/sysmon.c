@@ -8,8 +8,8 @@
 **   retake from a syscall).  A thread that only waits for a CPU is no such one.
 **   If the call returns and the goroutine then computes on, without a P, it is asked to yield
 **   too, so that it queues for one.
-**   A P whose slice has lasted 10 ms while others wait: the goroutine is asked to yield, by a
-**   signal to its thread, in whose handler a count hook is set (sent only while the thread uses
+**   A P whose slice has lasted 10 ms while others wait (2 ms if it was preempted before, and
+**   there are others that were not): the goroutine is asked to yield, by a signal to its thread, in whose handler a count hook is set (sent only while the thread uses
 **   CPU time: a blocked C call must not see EINTR).  If that had no effect for another 10 ms the
 **   code is in a long C function, and the P is retaken as well.
 **   A host's thread gets no signal: its state's hooks are the host's.  Its P is retaken.
@@ -17,6 +17,8 @@
 ** It also starts an M for timers that are overdue while P's are idle.  While no P is in use it
 ** sleeps; p_set wakes it.
 */
+#include <stdlib.h>
+#include <string.h>
 #include "debug.h"
 #include "host.h"
 #include "runq.h"
@@ -24,11 +26,15 @@
 
 #define TICK_MIN (SECOND / 50000)      /* 20 us */
 #define TICK_MAX (SECOND / 100)        /* 10 ms */
-#define SLICE (SECOND / 100)
 
-static bool work_waits (P *pp) {
+/* Does somebody wait who was not preempted? */
+static bool fresh_work_waits (P *pp) {
   return !runq_empty(pp) || load_seq(&sched.ngq) != 0 || timers_next_all() <= os_now();
 }
+
+static bool work_waits (P *pp) { return load_seq(&sched.nbq) != 0 || fresh_work_waits(pp); }
+
+static int64_t soonest = FOREVER;              /* when the next slice may be over; sysmon's own */
 
 static int nretaken;                   /* Ms with 'retaken' set; sysmon's own */
 
@@ -66,7 +72,7 @@ static bool retake (P *pp, const Look *l, uint32_t word, uint32_t tick, int64_t 
 static bool look_at (P *pp, int64_t now) {
   uint32_t word = load_acq(&pp->word), tick = load_rlx(&pp->schedtick);
   Look l;
-  int64_t cpu;
+  int64_t cpu, limit;
   uint32_t slice = 0;
   if ((word & 3) != P_LENT) {
     pp->seen_word = word;
@@ -81,6 +87,7 @@ static bool look_at (P *pp, int64_t now) {
     pp->seen_when = now;
     pp->seen_cpu = cpu;
     pp->signalled = false;
+    if (now + TURN < soonest && work_waits(pp)) soonest = now + TURN;
     return false;
   }
   if (!l.is_host) slice = load_acq(&l.m->tick);    /* a worker's M stays while we run */
@@ -88,7 +95,12 @@ static bool look_at (P *pp, int64_t now) {
       os_thread_sleeps(l.tid))
     return retake(pp, &l, word, slice, cpu);
   pp->seen_cpu = cpu;
-  if (now - pp->seen_when < SLICE || !work_waits(pp)) return false;
+  if (!work_waits(pp)) return false;
+  limit = pp->seen_when + (load_rlx(&pp->bg) != 0 && fresh_work_waits(pp) ? TURN : SLICE);
+  if (now < limit) {
+    if (limit < soonest) soonest = limit;
+    return false;
+  }
   if (!l.is_host && sched.can_preempt && !pp->signalled) {
     pp->signalled = true;
     pp->seen_when = now;
@@ -125,12 +137,15 @@ static void *sysmon_main (void *arg) {
   (void)arg;
   while (!load_seq(&sched.stopping)) {
     int i, n;
+    int64_t left;
     bool did = false, used = false;
     int64_t now;
-    note_sleep(&sched.sysmon_note, nap);
+    left = soonest - os_now();
+    note_sleep(&sched.sysmon_note, left < nap && left > TICK_MIN ? left : nap);
     note_clear(&sched.sysmon_note);
     now = os_now();
     n = load_rlx(&sched.nprocs);
+    soonest = FOREVER;
     for (i = 0; i < MAX_PROCS; i++) {
       P *pp = load_acq(&sched.allp[i]);
       if (pp == NULL) break;
@@ -139,7 +154,7 @@ static void *sysmon_main (void *arg) {
       if (look_at(pp, now)) did = true;
     }
     if (load_seq(&sched.nidlep) > 0 &&
-        (load_seq(&sched.ngq) != 0 || timers_next_all() <= now)) {
+        (gq_any() || timers_next_all() <= now)) {
       wake_p();
       used = true;
     }
@@ -181,7 +196,8 @@ void sysmon_start (void) {
   if (load_acq(&sched.sysmon_running)) return;
   lock_acquire(&sched.lock);
   if (!load_rlx(&sched.sysmon_running)) {
-    sched.can_preempt = os_preempt_install(on_signal);
+    const char *off = getenv("GOROPREEMPT");       /* 0: nobody is asked to give way */
+    sched.can_preempt = (off == NULL || strcmp(off, "0") != 0) && os_preempt_install(on_signal);
     if (os_thread_start(&sched.sysmon, sysmon_main, NULL) == 0)
       store_rel(&sched.sysmon_running, 1);
   }

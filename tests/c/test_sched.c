@@ -100,7 +100,7 @@ static Outcome sender (M *m, G *g, Task *t) {
     }
     if (goro_choose(50) == 0) {
       t->i++;
-      return RUN_YIELDED;
+      return goro_choose(2) ? RUN_YIELDED : RUN_PREEMPTED;
     }
   }
   return RUN_DEAD;
