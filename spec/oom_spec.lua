@@ -1,6 +1,6 @@
--- Every allocation of a crossing may fail, in the sender, the receiver, and goro itself: the 1st,
--- the 2nd, the 3rd ..., alone and with all that follow.  The error says so, nothing leaks, hangs
--- or is corrupted, and the next crossing works.  Test builds only: see spec/support/oom.lua.
+-- Every allocation of a crossing may fail, in the sender, the receiver, and goro itself: the
+-- 1st, 2nd, 3rd ..., alone and with all that follow.  The error says so, nothing leaks, hangs,
+-- is corrupted, and the next crossing works.  Test builds only: see spec/support/oom.lua.
 
 local support = require("spec.support")
 local script = require("spec.support.script")
@@ -17,7 +17,8 @@ end
 describe("no allocation that fails does harm #oom", function()
   for _, name in ipairs(oom.names) do
     it("when these cross or fail: " .. name, function()
-      local out, err = run(("require('spec.support.oom').run(%q)"):format(name), { limit = 100 })
+      local source = ("require('spec.support.oom').run(%q)"):format(name)
+      local out, err = run(source, { limit = 100 })
       assert.is_true(tonumber(out) > 0, out)
       for line in err:gmatch("[^\n]+") do          -- what the failures of goroutines report
         local known = line:find("panicked: ", 1, true) or line:find("failed: ", 1, true)
@@ -29,7 +30,7 @@ describe("no allocation that fails does harm #oom", function()
   end
 
   it("when goro is loaded", function()
-    local n, failed = 1, nil
+    local n = 1
     repeat
       local out = run(([[
         local fault = require("spec.support.oom").fault
@@ -42,7 +43,7 @@ describe("no allocation that fails does harm #oom", function()
         assert(c:recv()[1] == 1)
         print(failed)
       ]]):format(n, n % 2 == 0 and "once" or "all"))
-      failed = tonumber(out)
+      local failed = tonumber(out)
       n = n + 1 + n // support.many(8)     -- (some thousands in all)
     until failed == 0
     assert.is_true(n > 100)

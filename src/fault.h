@@ -13,13 +13,14 @@
 #ifndef GORO_FAULT_H
 #define GORO_FAULT_H
 
-#if defined(GORO_FAULTS)
-
-#if !defined(_GNU_SOURCE)
+#if defined(GORO_FAULTS) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
 #include <stdbool.h>
 #include <stddef.h>
+
+#if defined(GORO_FAULTS)
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

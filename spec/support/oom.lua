@@ -14,6 +14,7 @@ local fault = open and open()
 M.fault = fault
 
 local build = os.getenv("GOROBUILD")
+local goro
 local refusals = { "not enough memory", "no memory" }
 
 local function is_refusal(err)
@@ -27,11 +28,9 @@ end
 --- After each failure `f()` must work again, and nothing may be left.
 ---@param f function the operation; raises if a result is wrong
 ---@param options? {slack: integer?, after: function?, refusal: function?} `slack`: blocks that
---- may be left in all (records that are swept now and then); `after`: puts things in order after
---- a failure; `refusal`: is this error one that may come?
+--- may be left in all (records that are swept now and then); `after`: puts things in order
+--- after a failure; `refusal`: is this error one that may come?
 ---@return integer number of allocations that were made to fail
-local goro
-
 function M.every(f, options)
   options = options or {}
   local refusal = options.refusal or is_refusal
@@ -103,7 +102,8 @@ function scenarios.tables()
   return channel_trip(function()
     local shared, deep = { 1 }, {}
     for i = 1, 110 do deep = { deep, i } end
-    local t = { 1, 2.5, "three", shared, shared, deep, [{ 1 }] = { 2 }, x = { y = { z = 1 << 40 } } }
+    local t = { 1, 2.5, "three", shared, shared, deep, [{ 1 }] = { 2 } }
+    t.x = { y = { z = 1 << 40 } }
     t.self = t
     for i = 1, 9 do t["key " .. i] = { i } end
     return t
@@ -284,8 +284,10 @@ function scenarios.failures()
     check(type(err) == "table" and err.code[1] == 7 or tostring(err):find("^table: "))
     check(traceback == nil or traceback:find("traceback"))
     local done, raised = pcall(function()
-      return goro.async(function() error(setmetatable({}, { __tostring = function() return "text"
-        end, __gc = function() end })) end):result()
+      return goro.async(function()
+        local function text() return "text" end
+        error(setmetatable({}, { __tostring = text, __gc = text }))
+      end):result()
     end)
     check(not done)
     if is_refusal(raised) then error(raised, 0) end
@@ -379,8 +381,8 @@ function scenarios.panics()
     local ok, err = pcall(goro.chan().recv, goro.chan())
     check(not ok)
     if is_refusal(err) then error(err, 0) end
-    check(tostring(err):find("wanted", 1, true) or tostring(err):find("a goroutine panicked", 1, true),
-      tostring(err))
+    err = tostring(err)
+    check(err:find("wanted", 1, true) or err:find("a goroutine panicked", 1, true), err)
   end, { after = function()
     while goro.num_goroutine() > 1 do pcall(goro.yield) end
     while not pcall(goro.yield) do end
