@@ -93,15 +93,17 @@ endef
 
 comma := ,
 warn := -Wall -Wextra
+# Where tests can make allocations fail (src/fault.h).
+fault := -DGORO_FAULTS -include src/fault.h
 san := -g -O1 -fno-omit-frame-pointer $(warn)
 $(eval $(call variant,release,build,$$(CC),$$(CFLAGS)))
-$(eval $(call variant,debug,build/debug,$$(CC),-g3 -O1 $(warn) -DGORO_DEBUG))
+$(eval $(call variant,debug,build/debug,$$(CC),-g3 -O1 $(warn) -DGORO_DEBUG $(fault)))
 # Undefined behaviour traps and AddressSanitizer reports the trap (ILL, with its line): UBSan's
 # own runtime, loaded late, forgets where to log.  Overflows are AddressSanitizer's alone.
 $(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(comma)undefined \
-  -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $$(SAN_FLAGS)))
-$(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $$(SAN_FLAGS)))
-$(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS))
+  -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $(fault) $$(SAN_FLAGS)))
+$(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $(fault) $$(SAN_FLAGS)))
+$(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS $(fault)))
 $(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn)))
 $(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))
 

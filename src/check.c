@@ -54,7 +54,7 @@ void check_start_slow (lua_State *L, int idx) {
   int i;
   idx = lua_absindex(L, idx);
   if (lua_type(L, idx) != LUA_TFUNCTION || lua_iscfunction(L, idx)) return;
-  luaL_checkstack(L, 4, NULL);
+  stack_room(L, 4);
   lua_newtable(L);
   lua_pushvalue(L, idx);
   lua_rawseti(L, -2, 1);

@@ -189,7 +189,7 @@ ClassRec *classes_make (lua_State *L, State *s, int idx) {
   Class *c;
   ClassRec *r;
   idx = lua_absindex(L, idx);
-  luaL_checkstack(L, 8, "classes");
+  stack_room(L, 8);
   if ((c = class_new(cs->number)) == NULL) luaL_error(L, "not enough memory");
   r = add_rec(cs, c);
   if (r == NULL) {
@@ -205,7 +205,7 @@ ClassRec *classes_know (lua_State *L, State *s, Class *c) {
   Classes *cs = classes_of(L, s);
   ClassRec *r = classes_rec(s, c);
   if (r != NULL) return r;
-  luaL_checkstack(L, 8, "classes");
+  stack_room(L, 8);
   r = add_rec(cs, c);
   if (r == NULL) luaL_error(L, "not enough memory");
   add_rlx(&c->holders, 1);
@@ -373,7 +373,7 @@ void classes_take (lua_State *L, ClassRec *r, int t, uint64_t no, bool whole, Sh
   int top = lua_gettop(L), kept = top + 1, list = top + 2, index = 0, set = 0;
   bool known = r->v != NULL && !r->dirty;          /* the old shape tells something */
   uint32_t i = 0, n = count_fields(L, t);
-  luaL_checkstack(L, 16, "classes");
+  stack_room(L, 16);
   r->plain = true;
   fresh->fields = malloc((n ? n : 1) * sizeof *fresh->fields);
   if (fresh->fields == NULL) luaL_error(L, "not enough memory");

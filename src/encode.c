@@ -317,7 +317,7 @@ static bool push_path (Enc *e) {
   lua_State *L = e->L;
   luaL_Buffer b;
   bool any = false;
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   luaL_buffinit(L, &b);
   if (e->job != 0) {
     lua_rawgeti(L, e->job, JOB_PATH);
@@ -345,7 +345,7 @@ static _Noreturn void cannot_send (Enc *e, const char *what, const char *why) {
   char name[96];
   lua_State *L = e->L;
   int v = lua_gettop(L);
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  stack_room(L, LUA_MINSTACK);
   if (what == NULL && luaL_getmetafield(L, v, "__name") == LUA_TSTRING)
     what = lua_tostring(L, -1);
   snprintf(name, sizeof name, "a value of type '%.64s'", what ? what : luaL_typename(L, v));
@@ -424,7 +424,7 @@ static void put_later (Enc *e, uint32_t n, size_t at) {        /* the value on t
 
 static Frame *open_frame (Enc *e, int kind, uint32_t n) {      /* the object is on top */
   Frame *f = &e->run->frames[e->run->nframes++];
-  luaL_checkstack(e->L, LUA_MINSTACK, "message");
+  stack_room(e->L, LUA_MINSTACK);
   memset(f, 0, sizeof *f);
   f->idx = lua_gettop(e->L);
   f->kind = (uint8_t)kind;
@@ -536,7 +536,7 @@ static Version *publish (Enc *e, ClassRec *r, int t, const uint64_t *above) {
   uint32_t at = x->npending;
   Version *v = add_pending(e, r, whole ? NULL : r->v, above)->v;
   int top = lua_gettop(L), i;
-  luaL_checkstack(L, LUA_MINSTACK, "classes");
+  stack_room(L, LUA_MINSTACK);
   if (lua_isnil(L, x->jobs)) {
     lua_newtable(L);
     lua_replace(L, x->jobs);
@@ -618,7 +618,7 @@ static Version *version_for (Enc *e, ClassRec *r, int depth) {
   uint64_t above[ABOVE] = { 0, 0 };
   enter_classes(e);
   if (r->session == x->serial || is_as_ever(e, r, t)) return r->now;
-  luaL_checkstack(L, LUA_MINSTACK, "classes");
+  stack_room(L, LUA_MINSTACK);
   lua_pushliteral(L, "__goro");
   if (lua_rawget(L, t) == LUA_TNIL) {
     lua_pop(L, 1);
@@ -758,7 +758,7 @@ static void put_make (Enc *e) {
   for (up = e->run; up != NULL; up = up->up) depth++;
   if (depth > MAKE_DEPTH) cannot(e, "an object", ": too many in each other's '__goro'");
   number(e, p);
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   if (lua_isnil(L, e->x->made)) {
     lua_newtable(L);
     lua_replace(L, e->x->made);
@@ -1210,7 +1210,7 @@ static void put_body (Session *x, uint32_t k) {
   if (v->body == NULL) no_memory(x->main);
   begin(e, x, v->body, 5);
   e->v = v;
-  luaL_checkstack(L, LUA_MINSTACK, "classes");
+  stack_room(L, LUA_MINSTACK);
   lua_rawgeti(L, x->jobs, (lua_Integer)k + 1);
   e->job = top + 1;
   enter_classes(e);
@@ -1279,7 +1279,7 @@ static int encode (lua_State *L) {     /* Session *, values ... */
   Enc *e = x->main;
   int i, n = lua_gettop(L) - 1;
   uint32_t k;
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   lua_pushglobaltable(L);
   e->globals = lua_topointer(L, -1);
   x->later = n + 2;                    /* (in place of the globals) */
@@ -1320,7 +1320,7 @@ int msg_encode (lua_State *L, State *s, Msg *m, int idx, int n) {
   Enc e;
   int i, status;
   uint32_t k;
-  luaL_checkstack(L, n + 4, "message");
+  stack_room(L, n + 4);
   memset(&x, 0, sizeof x);
   memset(&e, 0, offsetof(Enc, first));
   x.L = L;

@@ -134,7 +134,7 @@ void handle_fail (lua_State *L, int arg, int type) {
 }
 
 void handle_prepare (lua_State *L) {
-  luaL_checkstack(L, 8, NULL);
+  stack_room(L, 8);
   push_cache(L);
   push_meta(L, OBJ_CHAN);
   push_meta(L, OBJ_WAITGROUP);
@@ -144,7 +144,7 @@ void handle_prepare (lua_State *L) {
 void handle_push (lua_State *L, State *s, Obj *o, int view) {
   const void *key = (const char *)o + view;
   Handle *h;
-  luaL_checkstack(L, 8, NULL);
+  stack_room(L, 8);
   push_cache(L);
   if (lua_rawgetp(L, -1, key) != LUA_TNIL) {
     lua_remove(L, -2);

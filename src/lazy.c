@@ -58,6 +58,8 @@ bool lazy_define (int which, const LazyEntry *entries, int n) {
   return true;
 }
 
+void lazy_forget (void) { memset(specs, 0, sizeof specs); }
+
 #define bit_word(s, which, i) ((s)->lazy[which][(i) / 64])
 #define bit_mask(i) (UINT64_C(1) << ((i) % 64))
 #define is_done(s, which, i) ((bit_word(s, which, i) & bit_mask(i)) != 0)
@@ -77,7 +79,7 @@ static void put (lua_State *L, int t, int which, int i) {
     lua_rawget(L, t);
     return;
   }
-  luaL_checkstack(L, 10, NULL);
+  stack_room(L, 10);
   if (e->f != NULL) lua_pushcfunction(L, e->f);
   else e->make(L, s, e->name);
   set_done(s, which, i);

@@ -26,6 +26,7 @@ typedef struct LazyEntry {
 
 /* Before the first state: what the table 'which' (LAZY_) holds.  false: too many. */
 bool lazy_define (int which, const LazyEntry *entries, int n);
+void lazy_forget (void);                /* all that was defined */
 /* The table on top is the lazy one of its kind in this state; 's' knows it by its bits. */
 void lazy_attach (lua_State *L, int which);
 /* The field 'name' of the table at 'idx', which may be lazy: pushed, raw otherwise. */

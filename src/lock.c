@@ -106,6 +106,8 @@ bool note_sleep (Note *n, int64_t ns) {
 }
 
 #if defined(GORO_DEBUG)
+#undef realloc                         /* (not one that a test lets fail) */
+
 /* Ranks: what this thread holds, in the order taken. */
 static __thread Lock **held;           /* (an array would not fit into the static TLS block) */
 static __thread int nheld, capheld;

@@ -86,7 +86,7 @@ static int ran (lua_State *L, int status, lua_KContext ctx) {
   if (status == LUA_OK || status == LUA_YIELD) {
     status = LUA_OK;
     if (n > 0) {                       /* what cannot cross is an error for all, the runner too */
-      luaL_checkstack(L, 3, NULL);
+      stack_room(L, 3);
       lua_pushcfunction(L, pack);
       lua_insert(L, RUNNER + 1);
       lua_pushlightuserdata(L, &v);
@@ -124,7 +124,7 @@ static int l_run (lua_State *L) {
   arg_type(L, 2, LUA_TFUNCTION);
   check_panics(L, h);
   if (load_acq(&o->state) >= ONCE_DONE) return outcome(L, h, o, 1);
-  luaL_checkstack(L, 4, NULL);
+  stack_room(L, 4);
   push_runner(L);                      /* before it is ours: this may raise */
   r = lua_touserdata(L, -1);
   lua_insert(L, RUNNER);

@@ -293,7 +293,7 @@ static int own (lua_State *L, const Probe *key, lua_CFunction body) {
   Entry *e;
   Value v;
   check_panics(L, h);
-  luaL_checkstack(L, 6, NULL);
+  stack_room(L, 6);
   push_keeper(L);
   lua_insert(L, KEEPER);
   lua_toclose(L, KEEPER);

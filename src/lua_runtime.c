@@ -91,7 +91,7 @@ static int l_print (lua_State *L) {
   luaL_Buffer b;
   size_t len;
   const char *s;
-  luaL_checkstack(L, n + LUA_MINSTACK, NULL);
+  stack_room(L, n + LUA_MINSTACK);
   for (i = 1; i <= n; i++) {           /* before the buffer: they may be the script's code */
     luaL_tolstring(L, i, NULL);
     lua_replace(L, i);

@@ -231,7 +231,7 @@ static int l_select (lua_State *L) {
   {                                    /* only what is to be sent could leak */
     bool sends = check_keys(L, p.n);
     int status = LUA_OK;
-    luaL_checkstack(L, LUA_MINSTACK, NULL);
+    stack_room(L, LUA_MINSTACK);
     lua_pushcfunction(L, parse);
     lua_pushlightuserdata(L, &p);
     lua_pushvalue(L, 1);

@@ -41,7 +41,7 @@ static int l_async (lua_State *L) {
   Task *t;
   sched_check_p(h.m, h.g);
   arg_type(L, 1, LUA_TFUNCTION);
-  luaL_checkstack(L, n + LUA_MINSTACK, NULL);
+  stack_room(L, n + LUA_MINSTACK);
   handle_push_new(L, h.s, (Obj *)(t = task_new()));
   lua_insert(L, 1);                    /* what may raise comes before the goroutine exists */
   te = malloc(sizeof *te);
@@ -71,7 +71,7 @@ static int given (lua_State *L, Here h, Result *r, int how) {
   int n = 0;
   store_rlx(&r->seen, 1);
   if (!r->ok && how == AS_RESULT) return result_raise(L, h.s, result_ref(r));
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  stack_room(L, LUA_MINSTACK);
   if (how == AS_WAIT) lua_pushboolean(L, r->ok);
   n = result_push(L, h.s, r);
   if (r->ok) return n + (how == AS_WAIT);

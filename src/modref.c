@@ -136,7 +136,7 @@ static void meet_table (Build *b, int v, int path, int k, bool data) {
 static void walk (Build *b, int path, bool deeper) {
   lua_State *L = b->L;
   int t = lua_gettop(L);
-  luaL_checkstack(L, 12, "modules");
+  stack_room(L, 12);
   lua_pushnil(L);
   while (lua_next(L, t)) {
     int k = t + 1, v = t + 2, kt = lua_type(L, k), vt = lua_type(L, v);
@@ -237,7 +237,7 @@ static void build (lua_State *L, State *s) {
   Build b;
   int top = lua_gettop(L), loaded, round;
   lua_Integer tables = 1, functions = 1;
-  luaL_checkstack(L, 24, "modules");
+  stack_room(L, 24);
   if (r->bloom == NULL && (r->bloom = malloc(MODREF_BLOOM * sizeof *r->bloom)) == NULL)
     luaL_error(L, "not enough memory");
   memset(r->bloom, 0, MODREF_BLOOM * sizeof *r->bloom);
@@ -322,7 +322,7 @@ bool modref_is_standard (lua_State *L, int idx) {
 void modref_text (lua_State *L, int idx) {
   luaL_Buffer b;
   int i, n = (int)lua_rawlen(L, idx);
-  luaL_checkstack(L, LUA_MINSTACK, "modules");
+  stack_room(L, LUA_MINSTACK);
   idx = lua_absindex(L, idx);
   luaL_buffinit(L, &b);
   for (i = 1; i <= n; i++) {
@@ -412,7 +412,7 @@ static void require_module (lua_State *L, State *s, Heritage *h) {
 
 void modref_resolve (lua_State *L, State *s, Heritage *h) {
   int path = lua_gettop(L), i, n = (int)lua_rawlen(L, path);
-  luaL_checkstack(L, LUA_MINSTACK, "modules");
+  stack_room(L, LUA_MINSTACK);
   stdlibs_loaded(L);
   lua_rawgeti(L, path, 1);
   if (lua_gettable(L, -2) == LUA_TNIL) {

@@ -71,7 +71,6 @@ typedef struct Msg {
   uint32_t nobjs, capobjs;
   uint32_t nvals;                      /* top-level values encoded */
   _Atomic(uint32_t) refs;              /* [A] owners */
-  struct Msg *next;                    /* State.limbo */
   char *bytes;                         /* own allocation, or right behind this struct */
   struct Obj *few[2];
 } Msg;

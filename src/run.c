@@ -220,14 +220,17 @@ bool wait_over (Here h) {
 static void raise_panic (lua_State *L, HostState *hs) {
   Panic *p;
   Value v;
+  bool lost = false;
   lock_acquire(&hs->host->lock);
   p = hs->panics;
   if (p != NULL) {
     hs->panics = p->next;
     if (p->next == NULL) hs->panics_end = &hs->panics;
-    sub_seq(&hs->npanics, 1);
   }
+  else if ((lost = hs->nlost > 0)) hs->nlost--;
+  if (p != NULL || lost) sub_seq(&hs->npanics, 1);
   lock_release(&hs->host->lock);
+  if (lost) luaL_error(L, "a goroutine panicked, and there was not enough memory to say how");
   if (p == NULL) return;
   v = p->v;
   free(p);
@@ -376,7 +379,7 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   lock_acquire(&h->lock);
   if (host_closing(h)) {               /* main has ended: nobody is told */
     lock_release(&h->lock);
-    value_drop(v);
+    if (v != NULL) value_drop(v);
     free(line);
     return;
   }
@@ -388,30 +391,37 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
     at = say_origin(s, line, size, at);
     at = say(line, size, at, "\n");
     fwrite(line, 1, at, stderr);
-    fflush(stderr);
     free(line);
   }
+  else fprintf(stderr, "%s\n", text);
+  fflush(stderr);
   if (policy == ON_PANIC_EXIT) run_exit(s, 2);
-  if (policy == ON_PANIC_RAISE && (p = malloc(sizeof *p)) != NULL) {
-    p->next = NULL;
-    p->v = *v;
-    *v = NIL_VALUE;
-    lock_acquire(&h->lock);
-    if (host_closing(h)) {
-      lock_release(&h->lock);
-      value_drop(&p->v);
-      free(p);
-      return;
+  if (policy == ON_PANIC_RAISE) {
+    if (v != NULL && (p = malloc(sizeof *p)) != NULL) {
+      p->next = NULL;
+      p->v = *v;
+      *v = NIL_VALUE;
     }
-    *hs->panics_end = p;
-    hs->panics_end = &p->next;
-    add_seq(&hs->npanics, 1);
-    fence_seq();
-    wake = wait_claim(h->main, WAKE_PANIC);
+    lock_acquire(&h->lock);
+    if (!host_closing(h)) {
+      if (p == NULL) hs->nlost++;
+      else {
+        *hs->panics_end = p;
+        hs->panics_end = &p->next;
+        p = NULL;
+      }
+      add_seq(&hs->npanics, 1);
+      fence_seq();
+      wake = wait_claim(h->main, WAKE_PANIC);
+    }
     lock_release(&h->lock);
     if (wake) sched_ready(sched_m(), h->main, false);
+    if (p != NULL) {                   /* nobody is told any more */
+      value_drop(&p->v);
+      free(p);
+    }
   }
-  value_drop(v);
+  if (v != NULL) value_drop(v);
 }
 
 static const char *nil_global_hint (const char *msg, char *buf, size_t size) {
@@ -441,27 +451,62 @@ static int pack_results (lua_State *L) {           /* Value *, results ... */
   return 0;
 }
 
-/* "goroutine 18 panicked: msg" as a malloc'ed line; NULL: no memory. */
-static char *failure_line (State *s, const char *verb, const char *msg) {
-  char hint[256], *text;
-  size_t size = strlen(msg) + (s->name ? strlen(s->name) : 0) + 400, at;
-  text = malloc(size);
-  if (text == NULL) return NULL;
-  at = say(text, size, 0, "goroutine %" PRIu64, s->g->id);
-  if (s->name != NULL) at = say(text, size, at, " \"%s\"", s->name);
-  at = say(text, size, at, " %s: %s", verb, msg);
-  if (nil_global_hint(msg, hint, sizeof hint) != NULL) say(text, size, at, " %s", hint);
-  return text;
+/* "goroutine 18 panicked: msg" */
+static void say_failure (char *buf, size_t size, State *s, const char *verb, const char *msg) {
+  char hint[256];
+  size_t at = say(buf, size, 0, "goroutine %" PRIu64, s->g->id);
+  if (s->name != NULL) at = say(buf, size, at, " \"%s\"", s->name);
+  at = say(buf, size, at, " %s: %s", verb, msg);
+  if (nil_global_hint(msg, hint, sizeof hint) != NULL) say(buf, size, at, " %s", hint);
+}
+
+/* The goroutine has ended with the error '*v' (taken over; NULL: there was no memory for it).
+** 'plain': 'msg' is all there is to it. */
+static void fail (State *s, const char *msg, Value *v, bool plain) {
+  Ending *e = s->ending;
+  char few[200], *text, *tb = s->traceback;
+  Value own = NIL_VALUE;
+  size_t size = strlen(msg) + (s->name ? strlen(s->name) : 0) + 400;
+  if ((text = malloc(size)) == NULL) size = sizeof few;
+  s->ending = NULL;
+  say_failure(text != NULL ? text : few, size, s, e != NULL ? "failed" : "panicked", msg);
+  if (e != NULL && v != NULL) {
+    s->traceback = NULL;
+    e->done(e, sched_m(), result_new(false, v, tb, text));
+  }
+  else if (e != NULL) {
+    free(text);
+    e->done(e, sched_m(), NULL);
+  }
+  else {
+    if (plain && text != NULL) {
+      Msg *m = msg_new_string(text, strlen(text));
+      if (m != NULL) {                 /* (else the message alone) */
+        if (v != NULL) value_drop(v);
+        else v = &own;
+        v->tag = V_STR;
+        v->u.m = m;
+      }
+    }
+    run_panic(s, text != NULL ? text : few, tb, v);
+    free(text);
+  }
+}
+
+static void fail_text (State *s, const char *msg) {            /* without the help of Lua */
+  Value v = NIL_VALUE;
+  v.u.m = msg_new_string(msg, strlen(msg));
+  if (v.u.m != NULL) v.tag = V_STR;
+  fail(s, msg, v.u.m != NULL ? &v : NULL, true);
 }
 
 /* The error on top of 's' state's stack has ended it. */
 static void failed (lua_State *L, State *s) {
   Value v = NIL_VALUE;
-  char *text;
   const char *msg;
   int top = lua_gettop(L);
   bool plain = lua_type(L, top) == LUA_TSTRING;
-  value_from_error(L, s, top, &v);
+  bool sent = value_from_error(L, s, top, &v);
   if (plain) msg = lua_tostring(L, top);
   else {
     lua_pushcfunction(L, tostring_protected);
@@ -469,25 +514,7 @@ static void failed (lua_State *L, State *s) {
     if (lua_pcall(L, 1, 1, 0) != LUA_OK || (msg = lua_tostring(L, -1)) == NULL)
       msg = "(an error that cannot be shown)";
   }
-  if (s->ending != NULL) {
-    Ending *e = s->ending;
-    char *tb = s->traceback;
-    s->ending = NULL;
-    s->traceback = NULL;
-    e->done(e, sched_m(), result_new(false, &v, tb, failure_line(s, "failed", msg)));
-    return;
-  }
-  text = failure_line(s, "panicked", msg);
-  if (plain) {
-    Msg *m = msg_new_string(text ? text : msg, strlen(text ? text : msg));
-    value_drop(&v);
-    if (m != NULL) {
-      v.tag = V_STR;
-      v.u.m = m;
-    }
-  }
-  run_panic(s, text ? text : msg, s->traceback, &v);
-  free(text);
+  fail(s, msg, sent ? &v : NULL, plain);
 }
 
 /* ---------------------------------------------------------------- the body */
@@ -588,22 +615,6 @@ static Outcome end (State *s, M *m) {
   return RUN_DEAD;
 }
 
-static void no_memory_to_start (State *s, M *m) {
-  Value v = NIL_VALUE;
-  const char *text = "not enough memory to start a goroutine";
-  Msg *msg = msg_new_string(text, strlen(text));
-  if (msg != NULL) {
-    v.tag = V_STR;
-    v.u.m = msg;
-  }
-  if (s->ending != NULL) {
-    Ending *e = s->ending;
-    s->ending = NULL;
-    e->done(e, m, result_new(false, &v, NULL, strdup(text)));
-  }
-  else run_panic(s, text, NULL, &v);
-}
-
 static Outcome run (M *m, G *g) {
   State *s = g->state;
   uint32_t slice;
@@ -611,7 +622,7 @@ static Outcome run (M *m, G *g) {
   if (host_closing(g->host) && (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
   if (s->L == NULL) {
     if (!state_open(s)) {
-      no_memory_to_start(s, m);
+      fail_text(s, "not enough memory to start a goroutine");
       return RUN_DEAD;
     }
     lua_pushcfunction(s->L, body);
@@ -629,9 +640,7 @@ static Outcome run (M *m, G *g) {
       case Y_PREEMPT: return RUN_PREEMPTED;
       case Y_DIE: return end(s, m);
       default:                         /* a C library yielded at the goroutine's top level */
-        lua_settop(s->L, 0);
-        lua_pushliteral(s->L, "attempt to yield from outside a coroutine");
-        failed(s->L, s);
+        fail_text(s, "attempt to yield from outside a coroutine");
         break;
     }
   }

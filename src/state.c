@@ -6,6 +6,7 @@
 #include "lualib.h"
 #include "classes.h"
 #include "debug.h"
+#include "fault.h"
 #include "image.h"
 #include "marshal.h"
 #include "run.h"
@@ -83,7 +84,10 @@ static char *copy_string (lua_State *L, int t, int i, size_t *len) {
   char *c = NULL;
   lua_rawgeti(L, t, i);
   s = lua_tolstring(L, -1, len);
-  if (s != NULL && (c = malloc(*len + 1)) != NULL) memcpy(c, s, *len + 1);
+  if (s != NULL) {
+    if ((c = malloc(*len + 1)) == NULL) luaL_error(L, "not enough memory");
+    memcpy(c, s, *len + 1);
+  }
   lua_pop(L, 1);
   return c;
 }
@@ -148,7 +152,7 @@ Heritage *heritage_of (lua_State *L, State *s) {
   if (h != NULL && s->lazy_libs && !lazy_is_done(s, LAZY_LOADED, LUA_LOADLIBNAME) &&
       !lazy_is_done(s, LAZY_G, "arg"))
     return h;                          /* it cannot have changed: as it was inherited */
-  luaL_checkstack(L, 12, NULL);
+  stack_room(L, 12);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &heritage_key);
   if (h == NULL || !walk_heritage(L, top + 1, false)) {
     h = calloc(1, sizeof *h);
@@ -189,7 +193,7 @@ void heritage_package (lua_State *L, State *s) {
   Heritage *h = s->heritage;
   int top = lua_gettop(L), pkg;
   if (h == NULL) return;
-  luaL_checkstack(L, 12, NULL);
+  stack_room(L, 12);
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_getfield(L, -1, LUA_LOADLIBNAME);
   pkg = lua_gettop(L);
@@ -271,6 +275,13 @@ Origin *origin_here (lua_State *L, State *s) {
 
 /* ---------------------------------------------------------------- all states */
 
+void stack_full (lua_State *L) {
+  lua_Debug ar;
+  bool deep = lua_getstack(L, 2000, &ar) || lua_gettop(L) > LUAI_MAXSTACK / 2;
+  luaL_error(L, deep ? "stack overflow" : "not enough memory");
+  abort();                             /* not reached */
+}
+
 void state_register (lua_State *L, State *s) {
   lua_pushlightuserdata(L, s);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
@@ -319,6 +330,7 @@ State *state_new (HostState *hs) {
 /* Lua tells the kind of a new object in 'osize'. */
 void *state_allocate (void *ud, void *p, size_t osize, size_t nsize) {
   State *s = ud;
+  if (fault_lua(p, osize, nsize)) return NULL;
   if (p == NULL && osize == LUA_TUSERDATA) s->nuserdata++;
   return arena_realloc(s->arena, p, osize, nsize);
 }
@@ -432,17 +444,8 @@ void state_close (State *s) {
   s->arena = NULL;
 }
 
-static void drop_limbo (State *s) {
-  while (s->limbo != NULL) {
-    Msg *m = s->limbo;
-    s->limbo = m->next;
-    msg_free(m);
-  }
-}
-
 void state_free (State *s) {
   G *g = s->g;
-  drop_limbo(s);
   if (s->start != NULL) msg_free(s->start);
   heritage_unref(s->heritage);
   origin_unref(s->origin);
@@ -514,7 +517,6 @@ HostState *hoststate_open (lua_State *L) {
 
 void hoststate_close (HostState *hs) {
   State *s = &hs->s;
-  drop_limbo(s);
   heritage_unref(s->heritage);
   s->heritage = NULL;
   origin_unref(s->latest);

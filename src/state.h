@@ -63,7 +63,6 @@ typedef struct State {
   int saved_mask, saved_count;
   Arena *arena;                        /* [O] goroutines only */
   Msg *start;                          /* [O] the function and its arguments, until it starts */
-  Msg *limbo;                          /* [O] messages being decoded */
   Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
   Ending *ending;                      /* [O] or NULL: an error is a panic */
   uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
@@ -102,7 +101,8 @@ typedef struct HostState {
   Host *host;
   _Atomic(uint32_t) on_panic;
   Panic *panics, **panics_end;         /* [L:host] not yet raised */
-  _Atomic(uint32_t) npanics;           /* [A] */
+  uint32_t nlost;                      /* [L:host] those there was no memory for */
+  _Atomic(uint32_t) npanics;           /* [A] both together */
   _Atomic(InitFn *) inits;             /* [A] goro.init, in order; live as long as the host */
   _Atomic(InitFn *) *inits_end;        /* [L:host] */
   lua_Hook hook0;                      /* [O] the hook when a wait began */
@@ -110,6 +110,8 @@ typedef struct HostState {
   char *deadlock;                      /* [O] the report being raised */
   _Atomic(uint32_t) ninits;            /* [A] */
 } HostState;
+
+_Noreturn void stack_full (lua_State *L);
 
 /* Who runs this C function: one look-up for all bindings. */
 typedef struct Here { M *m; G *g; State *s; } Here;
@@ -152,6 +154,12 @@ void heritage_arg (lua_State *L, State *s);      /* push its 'arg', or nil; may 
 /* Where the running function of 'L' starts a goroutine; a new reference, NULL: no memory. */
 Origin *origin_here (lua_State *L, State *s);
 void origin_unref (Origin *o);
+
+/* Room for 'n' more values on L's stack.  Raises what is in the way: luaL_checkstack says "stack
+** overflow" when there is no memory, too. */
+static inline void stack_room (lua_State *L, int n) {
+  if (!lua_checkstack(L, n)) stack_full(L);
+}
 
 extern _Atomic(uint64_t) memory_limit; /* bytes for each state opened after; 0: none */
 

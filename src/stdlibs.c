@@ -81,7 +81,7 @@ static void put_replaced (lua_State *L, State *s, const char *lib) {
 
 static void put_all (lua_State *L, State *s) {
   int i;
-  luaL_checkstack(L, 8, NULL);
+  stack_room(L, 8);
   lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushglobaltable(L);
   put_replaced(L, s, LUA_GNAME);
@@ -145,7 +145,7 @@ static void seed_random (lua_State *L) {             /* math on top */
 /* Push the library 'name', opened if it was not. */
 static void make_lib (lua_State *L, State *s, const char *name) {
   int i, require = 0;
-  luaL_checkstack(L, LUA_MINSTACK, NULL);
+  stack_room(L, LUA_MINSTACK);
   stdlibs_loaded(L);
   lua_pushstring(L, name);
   if (lua_rawget(L, -2) == LUA_TTABLE) {
@@ -278,9 +278,10 @@ static void learn_globals (lua_State *L) {
     }
     else if (lua_iscfunction(L, -1)) {
       lua_CFunction f = lua_tocfunction(L, -1), r = replacement(LUA_GNAME, name);
-      char *copy = strdup(name);       /* for ever */
-      ok = ok && lua_getupvalue(L, -1, 1) == NULL && copy != NULL &&
+      char *copy = ok ? strdup(name) : NULL;       /* for ever */
+      ok = copy != NULL && lua_getupvalue(L, -1, 1) == NULL &&
            add(LAZY_G, copy, r != NULL ? r : f, NULL);
+      if (!ok) free(copy);
     }
     else ok = false;
     lua_pop(L, 1);
@@ -309,9 +310,12 @@ bool stdlibs_init (void) {
   const StdFunction *f;
   const LazyEntry *e;
   lua_State *L;
-  bool ok = replace(LUA_GNAME, lazy_base_functions) &&
-            replace(LUA_DBLIBNAME, lazy_debug_functions) &&
-            replace(LUA_COLIBNAME, costate_functions);
+  bool ok;
+  nreplaced = 0;                       /* (once more, if there was no memory before) */
+  lazy_forget();
+  ok = replace(LUA_GNAME, lazy_base_functions) &&
+       replace(LUA_DBLIBNAME, lazy_debug_functions) &&
+       replace(LUA_COLIBNAME, costate_functions);
   for (f = stdlibs.functions; ok && f->lib != NULL; f++) {
     if (nreplaced == MAX_REPLACED) return false;
     replaced[nreplaced++] = *f;

@@ -198,7 +198,7 @@ static DFrame *open_frame (Dec *d, int kind) {
   if (d->run->nframes > DEPTH) broken(d);
   f = &d->run->frames[d->run->nframes++];
   memset(f, 0, sizeof *f);
-  luaL_checkstack(d->L, LUA_MINSTACK, "message");
+  stack_room(d->L, LUA_MINSTACK);
   f->idx = lua_gettop(d->L);
   f->kind = (uint8_t)kind;
   return f;
@@ -255,7 +255,7 @@ static void push_class (Dec *d, Class *c, Version *v) {
   ClassRec *r;
   bool there;
   make_room(x);
-  luaL_checkstack(L, LUA_MINSTACK, "classes");
+  stack_room(L, LUA_MINSTACK);
   r = classes_know(L, d->s, c);
   there = classes_push(L, r);
   if (there && v != NULL && is_fresh(x, r, v->no)) return;
@@ -528,7 +528,7 @@ static _Noreturn void cannot_receive (Dec *d, int path) {
   lua_State *L = d->L;
   int err = lua_gettop(L);
   luaL_Buffer b;
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   modref_text(L, path);
   luaL_buffinit(L, &b);
   add_steps(d, &b);
@@ -564,7 +564,7 @@ static void get_modref (Dec *d) {
   h = get_u32(d);
   n = get(d);
   if (h > d->m->nobjs || (h > 0 && d->m->objs[h - 1]->type != OBJ_HERITAGE) || n == 0) broken(d);
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   lua_createtable(L, n, 0);
   path = lua_gettop(L);
   for (i = 1; i <= n; i++) {
@@ -601,7 +601,7 @@ static void begin (Dec *d, DSession *x, const Msg *m, DRun *run, int depth) {
   d->run = run;
   run->done = 0;
   run->nframes = 0;
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   d->objs = lua_gettop(L) + 1;
   d->later = d->objs + 1;
   d->class = d->objs + 2;
@@ -751,7 +751,7 @@ static void fill (DSession *x, ClassRec *r, Version *v, int depth) {
   uint64_t known = r->v != NULL ? r->v->no : 0;
   const Version *u, *stop = NULL;      /* applied last to first: those after 'stop' */
   if (known >= v->no) return;
-  luaL_checkstack(L, LUA_MINSTACK, "classes");
+  stack_room(L, LUA_MINSTACK);
   for (;;) {
     const Version *next = NULL;
     for (u = v; u != stop; u = u->prev) {
@@ -793,7 +793,7 @@ static void work_off (DSession *x, int depth) {
   lua_State *L = x->L;
   while (x->filled < x->nfills) {
     Fill f = x->fills[x->filled++];    /* (the array may move) */
-    luaL_checkstack(L, LUA_MINSTACK, "classes");
+    stack_room(L, LUA_MINSTACK);
     if (classes_push(L, f.r)) {
       uint64_t known = f.r->v != NULL ? f.r->v->no : 0;
       fill(x, f.r, f.v, depth);
@@ -820,7 +820,7 @@ static void get_make (Dec *d) {
   run.done = from;
   run.nframes = 0;
   d->run = &run;
-  luaL_checkstack(L, LUA_MINSTACK, "message");
+  stack_room(L, LUA_MINSTACK);
   if (!get_value(d)) run_frames(d);
   run_later(d, from);
   work_off(d->x, d->depth);
@@ -842,7 +842,7 @@ static int decode (lua_State *L) {     /* DSession *, Msg * -> values */
   begin(&d, x, m, &run, 0);
   n = get_u32(&d);
   if (n > (size_t)(d.end - d.p) || n > INT32_MAX) broken(&d);
-  luaL_checkstack(L, (int)n + LUA_MINSTACK, "message");
+  stack_room(L, (int)n + LUA_MINSTACK);
   for (i = 0; i < n; i++)
     if (!get_value(&d)) run_frames(&d);
   finish(&d);
@@ -895,7 +895,7 @@ int msg_to_lua (lua_State *L, State *s, Msg *m) {
 
 int msg_to_lua_shared (lua_State *L, State *s, const Msg *m) {
   int top = lua_gettop(L);
-  luaL_checkstack(L, 4, NULL);
+  stack_room(L, 4);
   if (run_decode(L, s, m) != LUA_OK) lua_error(L);
   return lua_gettop(L) - top;
 }
@@ -915,10 +915,10 @@ static int push_bytes (lua_State *L) {
   return 1;
 }
 
-/* One that others own too cannot be in our limbo: short ones are copied first, so that nothing
-** is held when Lua has no memory. */
-static void push_shared_string (lua_State *L, Msg *m) {
-  char buf[256];
+/* Push a string and release it, also when Lua has no memory for it: short ones are copied first,
+** so that nothing is held. */
+static void push_string (lua_State *L, Msg *m) {
+  char buf[512];
   size_t len = m->len;
   int status;
   if (len <= sizeof buf) {
@@ -932,21 +932,6 @@ static void push_shared_string (lua_State *L, Msg *m) {
   status = lua_pcall(L, 1, 1, 0);
   msg_free(m);
   if (status != LUA_OK) lua_error(L);
-}
-
-/* A string that Lua may have no memory for: the message is kept where the next can find it. */
-static void push_string (lua_State *L, State *s, Msg *m) {
-  Msg **pp;
-  if (msg_is_shared(m)) {
-    push_shared_string(L, m);
-    return;
-  }
-  m->next = s->limbo;
-  s->limbo = m;
-  lua_pushlstring(L, m->bytes, m->len);
-  for (pp = &s->limbo; *pp != m; pp = &(*pp)->next) continue;
-  *pp = m->next;
-  msg_free(m);
 }
 
 void value_to_lua (lua_State *L, State *s, Value *v) {
@@ -971,7 +956,7 @@ void value_to_lua (lua_State *L, State *s, Value *v) {
     case V_STR: {
       Msg *m = v->u.m;
       *v = NIL_VALUE;
-      push_string(L, s, m);
+      push_string(L, m);
       break;
     }
     case V_MSG: {

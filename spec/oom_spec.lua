@@ -1,0 +1,51 @@
+-- Every allocation of a crossing may fail, in the sender, the receiver, and goro itself: the
+-- 1st, 2nd, 3rd ..., alone and with all that follow.  The error says so, nothing leaks, hangs,
+-- is corrupted, and the next crossing works.  Test builds only: see spec/support/oom.lua.
+
+local support = require("spec.support")
+local script = require("spec.support.script")
+local oom = require("spec.support.oom")
+
+if not oom.fault then return end
+
+local function run(source, options)
+  local result = script.run(source, options)
+  if result.code ~= 0 then error(script.account(result), 0) end
+  return result.out, result.err
+end
+
+describe("no allocation that fails does harm #oom", function()
+  for _, name in ipairs(oom.names) do
+    it("when these cross or fail: " .. name, function()
+      local source = ("require('spec.support.oom').run(%q)"):format(name)
+      local out, err = run(source, { limit = 100 })
+      assert.is_true(tonumber(out) > 0, out)
+      for line in err:gmatch("[^\n]+") do          -- what the failures of goroutines report
+        local known = line:find("panicked: ", 1, true) or line:find("failed: ", 1, true)
+          or line:find("^created by ") or line:find("^stack traceback:") or line:find("^\t")
+          or line:find("no memory for how", 1, true)
+        assert.is_truthy(known, line)
+      end
+    end)
+  end
+
+  it("when goro is loaded", function()
+    local n = 1
+    repeat
+      local out = run(([[
+        local fault = require("spec.support.oom").fault
+        local failed, ok, err = fault.try(%d, %q, require, "goro")
+        assert(ok or failed > 0, err)
+        assert(ok or tostring(err):find("memory", 1, true), err)
+        local goro = require("goro")
+        local c = goro.chan()
+        goro.go(function() c:send({ 1 }) end)
+        assert(c:recv()[1] == 1)
+        print(failed)
+      ]]):format(n, n % 2 == 0 and "once" or "all"))
+      local failed = tonumber(out)
+      n = n + 1 + n // support.many(8)     -- (some thousands in all)
+    until failed == 0
+    assert.is_true(n > 10)
+  end)
+end)

@@ -1,0 +1,87 @@
+/*
+** fault.c - allocations that fail on demand.  Layer 0.  Empty in release builds.
+*/
+#include "atomics.h"
+#include "fault.h"
+
+#if defined(GORO_FAULTS)
+
+#undef malloc
+#undef calloc
+#undef realloc
+#undef strdup
+#undef free
+
+static _Atomic(uint32_t) mode;
+static _Atomic(uint64_t) chosen, asked, failed;
+static _Atomic(int64_t) blocks;
+
+/* What Lua was refused on this thread: it collects and asks for the very same again. */
+static __thread struct { const void *p; size_t osize, nsize; bool is; } refused;
+
+void fault_arm (uint32_t how, uint64_t n) {
+  store_rlx(&mode, FAULT_NONE);
+  store_rlx(&chosen, n);
+  store_rlx(&asked, 0);
+  store_rlx(&failed, 0);
+  store_seq(&mode, how);
+}
+
+uint64_t fault_disarm (uint64_t *n) {
+  store_seq(&mode, FAULT_NONE);
+  *n = load_rlx(&asked);
+  return load_rlx(&failed);
+}
+
+int64_t fault_blocks (void) { return load_rlx(&blocks); }
+
+static bool due (void) {
+  uint32_t how = load_rlx(&mode);
+  uint64_t n;
+  if (how == FAULT_NONE) return false;
+  n = add_rlx(&asked, 1) + 1;
+  if (n != load_rlx(&chosen) && (how == FAULT_ONCE || n < load_rlx(&chosen))) return false;
+  if (load_rlx(&chosen) == 0) return false;
+  add_rlx(&failed, 1);
+  return true;
+}
+
+bool fault_lua (const void *p, size_t osize, size_t nsize) {
+  if (nsize == 0 || (p != NULL && nsize <= osize)) return false;       /* Lua relies on that */
+  if (load_rlx(&mode) == FAULT_NONE) {
+    refused.is = false;
+    return false;
+  }
+  if (refused.is) {
+    refused.is = false;
+    if (refused.p == p && refused.osize == osize && refused.nsize == nsize) return true;
+  }
+  if (!due()) return false;
+  refused.is = true;
+  refused.p = p;
+  refused.osize = osize;
+  refused.nsize = nsize;
+  return true;
+}
+
+static void *counted (void *p) {
+  if (p != NULL) add_rlx(&blocks, 1);
+  return p;
+}
+
+void *fault_malloc (size_t n) { return due() ? NULL : counted(malloc(n)); }
+void *fault_calloc (size_t n, size_t size) { return due() ? NULL : counted(calloc(n, size)); }
+char *fault_strdup (const char *s) { return due() ? NULL : counted(strdup(s)); }
+
+void *fault_realloc (void *p, size_t n) {
+  void *q = due() ? NULL : realloc(p, n);
+  if (p == NULL) counted(q);
+  return q;
+}
+
+void fault_free (void *p) {
+  if (p != NULL) add_rlx(&blocks, -1);
+  free(p);
+}
+
+#endif
