@@ -29,6 +29,7 @@ struct Arena {
   size_t first;                        /* bytes of the first chunk, which follows */
   Large *large;                        /* list; the first one's prev is NULL */
   Chunk *chunks;                       /* all but the first, newest first */
+  size_t outside;                      /* bytes in chunks and large blocks */
   uint32_t grow;                       /* bytes of the next chunk */
   bool inner;
   Free *free[NCLASSES];
@@ -49,7 +50,72 @@ Arena *arena_new (size_t first, bool inner) {
   return a;
 }
 
-void arena_free (Arena *a) {
+/* ---------------------------------------------------------------- pools */
+
+/*
+** A goroutine that ends leaves a piece of memory that is warm in the cache and of just the size
+** that the next one like it needs.  A pool keeps a few, by size in one place of an array each;
+** not where a sanitizer should see that they are free.
+*/
+#if !defined(__has_feature)
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define USE_POOLS 0
+#else
+#define USE_POOLS 1
+#endif
+
+static Arena **pool_slot (ArenaPool *pool, size_t first) {
+  return &pool->free[(first >> 4) % POOL_SIZE];
+}
+
+static Arena *first_chunk (size_t first, ArenaPool *pool) {
+  if (USE_POOLS && pool != NULL) {
+    Arena **slot = pool_slot(pool, first), *a = *slot;
+    if (a != NULL && a->first == first) {
+      *slot = (Arena *)a->chunks;
+      return a;
+    }
+  }
+  return malloc(HEAD + first);
+}
+
+/* A chain of at most POOL_DEPTH of one size for each place; another size takes the place. */
+#define POOL_DEPTH 4
+
+static void free_chain (Arena *a) {
+  while (a != NULL) {
+    Arena *next = (Arena *)a->chunks;
+    free(a);
+    a = next;
+  }
+}
+
+static void give_back (Arena *a, ArenaPool *pool) {
+  if (USE_POOLS && pool != NULL && a->first <= MAX_CHUNK / 4) {
+    Arena **slot = pool_slot(pool, a->first), *old = *slot;
+    if (old != NULL && old->first != a->first) {
+      free_chain(old);
+      old = NULL;
+    }
+    if (old == NULL || old->used < POOL_DEPTH) {
+      a->chunks = (Chunk *)old;
+      a->used = old == NULL ? 1 : old->used + 1;
+      *slot = a;
+      return;
+    }
+  }
+  free(a);
+}
+
+void arena_pool_drop (ArenaPool *pool) {
+  int i;
+  for (i = 0; i < POOL_SIZE; i++) free_chain(pool->free[i]);
+  memset(pool, 0, sizeof *pool);
+}
+
+void arena_free (Arena *a, ArenaPool *pool) {
   Chunk *c = a->chunks;
   Large *l = a->large;
   while (l != NULL) {
@@ -62,12 +128,22 @@ void arena_free (Arena *a) {
     free(c);
     c = next;
   }
-  free(a);
+  give_back(a, pool);
 }
 
 void arena_limit (Arena *a, size_t bytes) { a->limit = bytes; }
 size_t arena_used (const Arena *a) { return a->used; }
+size_t arena_extent (const Arena *a) { return HEAD + a->first + a->outside; }
 size_t arena_size (const Arena *a) { return (size_t)(a->top - (const char *)a); }
+
+size_t arena_need (const Arena *a) {
+  const Chunk *c = a->chunks;
+  size_t n;
+  if (c == NULL) return arena_size(a);
+  n = HEAD + a->first + (size_t)(a->top - (const char *)c);    /* of the newest: what is in use */
+  while ((c = c->next) != NULL) n += c->size;
+  return n;
+}
 
 /* ---------------------------------------------------------------- copies */
 
@@ -91,9 +167,10 @@ long arena_pointers (const Arena *a, uint32_t **offsets) {
   return count;
 }
 
-Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n) {
+Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n,
+                   ArenaPool *pool) {
   size_t size = arena_size(a), first = round_up(size - HEAD + slack);
-  Arena *b = malloc(HEAD + first);
+  Arena *b = first_chunk(first, pool);
   uintptr_t *w = (uintptr_t *)b;
   uintptr_t distance = (uintptr_t)b - (uintptr_t)a;
   long i;
@@ -135,6 +212,7 @@ static void *small_new (Arena *a, size_t size) {
     if (k == NULL) return NULL;
     recycle(a, a->top, (size_t)(a->end - a->top));
     k->size = a->grow;
+    a->outside += a->grow;
     k->next = a->chunks;
     a->chunks = k;
     a->top = (char *)(k + 1);
@@ -162,6 +240,7 @@ static void *block_new (Arena *a, size_t size) {
   if (size > (size_t)-1 - sizeof *l) return NULL;
   l = malloc(sizeof *l + size);
   if (l == NULL) return NULL;
+  a->outside += sizeof *l + size;
   l->next = a->large;
   l->prev = NULL;
   if (a->large != NULL) a->large->prev = l;
@@ -182,6 +261,7 @@ static void block_free (Arena *a, void *p, size_t size) {
     if (l->next != NULL) l->next->prev = l->prev;
     if (l->prev != NULL) l->prev->next = l->next;
     else a->large = l->next;
+    a->outside -= sizeof *l + size;
     free(l);
   }
 }
@@ -203,6 +283,7 @@ void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
     Large *l = (Large *)p - 1, *next = l->next, *prev = l->prev;
     l = realloc(l, sizeof *l + nsize);
     if (l == NULL) return NULL;
+    a->outside += nsize - osize;
     if (next != NULL) next->prev = l;
     if (prev != NULL) prev->next = l;
     else a->large = l;

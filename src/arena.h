@@ -20,10 +20,15 @@
 
 typedef struct Arena Arena;
 
+/* First chunks given back, to be used again: one thread's.  All zero when new. */
+#define POOL_SIZE 16
+typedef struct ArenaPool { Arena *free[POOL_SIZE]; } ArenaPool;
+
 /* 'first': bytes of its first chunk; 'inner': large blocks come from it too, as long as there is
 ** room.  NULL: no memory. */
 Arena *arena_new (size_t first, bool inner);
-void arena_free (Arena *a);            /* and every block in it */
+void arena_free (Arena *a, ArenaPool *pool);     /* and every block in it; 'pool' may be NULL */
+void arena_pool_drop (ArenaPool *pool);
 void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize);   /* NULL: no memory, or
                                                                           over the limit */
 void arena_limit (Arena *a, size_t bytes);     /* 0: none */
@@ -32,8 +37,11 @@ size_t arena_used (const Arena *a);    /* bytes in blocks handed out */
 /* Where the words are that hold pointers into 'a', as offsets in words; malloc'ed.  -1: no
 ** memory, or 'a' has blocks outside its first chunk. */
 long arena_pointers (const Arena *a, uint32_t **offsets);
-/* A copy with 'slack' more bytes; NULL: no memory. */
-Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n);
+/* A copy with 'slack' more bytes; NULL: no memory.  'pool' may be NULL. */
+Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n,
+                   ArenaPool *pool);
+size_t arena_need (const Arena *a);    /* the same, with what its further chunks hold */
+size_t arena_extent (const Arena *a);  /* bytes of its chunks and large blocks */
 size_t arena_size (const Arena *a);    /* bytes of a copy without slack */
 /* Where in 'to', a copy of 'from', the block lies that is 'p' in 'from'. */
 #define arena_moved(from, to, p) \

@@ -388,8 +388,7 @@ static int put_code (Enc *e) {         /* of the function on top; its number of 
   return nup;
 }
 
-/* The library of a C function that crosses stays mapped when the sender's state is closed. */
-static void pin_function (lua_CFunction f) {
+void marshal_pin (lua_CFunction f) {
   static _Atomic(uintptr_t) pinned[256];           /* those seen last */
   uintptr_t p = (uintptr_t)f;
   _Atomic(uintptr_t) *slot = &pinned[(p >> 4 ^ p >> 12) & 255];
@@ -901,7 +900,7 @@ static void put_function (Enc *e, bool is_key) {     /* on top; popped or made a
   if (lua_iscfunction(L, -1)) {
     lua_CFunction f = lua_tocfunction(L, -1);
     if (lua_getupvalue(L, -1, 1) == NULL) {
-      pin_function(f);
+      marshal_pin(f);
       put_word(e, T_CFN, &f);
       lua_pop(L, 1);
       return;
@@ -1081,19 +1080,23 @@ static void fields_step (Enc *e, Frame *f) {
 
 /* Is the table on top an environment that only stands before the globals: no fields of its own,
 ** and its _G is theirs?  (busted gives each spec one.) */
-static bool is_shadow (Enc *e) {
-  lua_State *L = e->L;
+bool marshal_is_shadow (lua_State *L) {
   bool same;
-  if (lua_topointer(L, -1) == e->globals || !lua_getmetatable(L, -1)) return false;
+  if (!lua_getmetatable(L, -1)) return false;
   lua_pop(L, 1);
   lua_pushnil(L);
   if (lua_next(L, -2)) {
     lua_pop(L, 2);
     return false;
   }
-  lua_getfield(L, -1, "_G");
-  same = lua_topointer(L, -1) == e->globals;
-  lua_pop(L, 1);
+  lua_pushglobaltable(L);
+  if (lua_rawequal(L, -1, -2)) {       /* the globals themselves */
+    lua_pop(L, 1);
+    return false;
+  }
+  lua_getfield(L, -2, "_G");
+  same = lua_rawequal(L, -1, -2);
+  lua_pop(L, 2);
   return same;
 }
 
@@ -1119,7 +1122,7 @@ static void put_upvalue (Enc *e, Frame *f) {
   e->owners[e->nowners].i = f->i;
   id_add(e, id, e->nowners++);
   name = lua_getupvalue(L, f->idx, f->i);
-  if (name != NULL && strcmp(name, "_ENV") == 0 && lua_istable(L, -1) && is_shadow(e)) {
+  if (name != NULL && strcmp(name, "_ENV") == 0 && lua_istable(L, -1) && marshal_is_shadow(L)) {
     put(e, T_GLOBALS);
     lua_pop(L, 1);
   }

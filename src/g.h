@@ -183,6 +183,7 @@ struct M {
   _Atomic(uint32_t) exited;
   uint32_t nhosts;                     /* [L:sched] host threads: hosts opened on it */
   void *from;                          /* layer 5's: an idle lua_State, for C stack depth */
+  void *pool;                          /* [O] layer 5's: memory of states that have ended */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */
 };
 

@@ -4,7 +4,9 @@
 #include <string.h>
 #include "lauxlib.h"
 #include "argerr.h"
+#include "code.h"
 #include "handle.h"
+#include "image.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
 uint8_t handle_slots[OBJ_NTYPES];
@@ -15,6 +17,7 @@ static void release (Handle *h) {
   Obj *o = h->o;
   h->o = NULL;
   if (h->owner != NULL) {
+    if (h->slot != 0) h->owner->bound &= ~(UINT64_C(1) << h->slot);
     if (h->prev != NULL) h->prev->next = h->next;
     else h->owner->handles = h->next;
     if (h->next != NULL) h->next->prev = h->prev;
@@ -23,8 +26,11 @@ static void release (Handle *h) {
   obj_unref(o);
 }
 
-void handle_release_all (State *s) {
-  while (s->handles != NULL) release(s->handles);
+void handle_release_all (State *s) {   /* (their memory goes with them) */
+  Handle *h;
+  for (h = s->handles; h != NULL; h = h->next) obj_unref(h->o);
+  s->handles = NULL;
+  s->bound = 0;
 }
 
 static int h_gc (lua_State *L) {
@@ -141,10 +147,45 @@ void handle_prepare (lua_State *L) {
   lua_pop(L, 3);
 }
 
+/* Push a handle without an object. */
+static Handle *make (lua_State *L, State *s, int type, int view) {
+  Handle *h = lua_newuserdatauv(L, sizeof *h, handle_slots[type]);
+  s->nhandles++;
+  memset(h, 0, sizeof *h);
+  h->magic = HANDLE_MAGIC(h);
+  h->view = (uint8_t)view;
+  push_meta(L, type);
+  lua_setmetatable(L, -2);
+  return h;
+}
+
+static void enlist (State *s, Handle *h) {
+  h->owner = s;
+  h->prev = NULL;
+  h->next = s->handles;
+  if (h->next != NULL) h->next->prev = h;
+  s->handles = h;
+}
+
+/* Push the handle of the object among those that the image brought; false: it has none. */
+static bool push_bound (lua_State *L, State *s, Obj *o, int view) {
+  uint64_t left;
+  for (left = s->bound; left != 0; left &= left - 1) {
+    int slot = __builtin_ctzll(left);
+    Handle *h = image_handle(s, slot);
+    if (h->o != o || h->view != view) continue;
+    keep_push(L, slot);
+    if (lua_touserdata(L, -1) == h) return true;
+    lua_pop(L, 1);                     /* dead already, and about to be finalised */
+  }
+  return false;
+}
+
 void handle_push (lua_State *L, State *s, Obj *o, int view) {
   const void *key = (const char *)o + view;
   Handle *h;
   stack_room(L, 8);
+  if (s->bound != 0 && push_bound(L, s, o, view)) return;
   push_cache(L);
   if (lua_rawgetp(L, -1, key) != LUA_TNIL) {
     lua_remove(L, -2);
@@ -159,25 +200,44 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
     lua_remove(L, -2);
     return;
   }
-  h = lua_newuserdatauv(L, sizeof *h, handle_slots[o->type]);
-  s->nhandles++;
-  h->magic = HANDLE_MAGIC(h);
-  h->o = NULL;
-  h->owner = NULL;
-  h->held = 0;
-  h->view = (uint8_t)view;
-  push_meta(L, o->type);
-  lua_setmetatable(L, -2);
+  h = make(L, s, o->type, view);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, key);
   lua_remove(L, -2);
   h->o = obj_ref(o);
-  if (s->is_host) return;
-  h->owner = s;
-  h->prev = NULL;
-  h->next = s->handles;
-  if (h->next != NULL) h->next->prev = h;
-  s->handles = h;
+  if (!s->is_host) enlist(s, h);
+}
+
+/* ---------------------------------------------------------------- images */
+
+static void fill_methods (lua_State *L, int type, const char *code, size_t len) {
+  const luaL_Reg *r;                   /* the handle is on top */
+  luaL_getmetafield(L, -1, "__index");
+  for (r = handle_types[type]->methods; r->name != NULL; r++)
+    if (code_mentions(code, len, r->name)) {
+      lua_pushstring(L, r->name);
+      lua_pushcfunction(L, r->func);
+      lua_rawset(L, -3);
+    }
+  lua_pop(L, 1);
+}
+
+Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, const char *code,
+                      size_t len) {
+  Handle *h;
+  luaL_checkstack(L, 8, NULL);
+  h = make(L, s, type, view);
+  h->magic = 0;                        /* (its copies have other addresses) */
+  h->slot = (uint8_t)slot;
+  fill_methods(L, type, code, len);
+  return h;
+}
+
+void handle_bind (State *s, Handle *h, Obj *o) {
+  h->magic = HANDLE_MAGIC(h);
+  h->o = o;
+  enlist(s, h);
+  s->bound |= UINT64_C(1) << h->slot;
 }
 
 static int push_new (lua_State *L) {

@@ -6,6 +6,10 @@
 ** object's function, which is a C function with the handle as its upvalue.  Metatables, and
 ** the methods in them, are made when they are first needed.  A goroutine's handles are in a list,
 ** so that its state can be dropped without a collection.
+**
+** An image may hold handles that are bound to their objects in each copy (handle_blank, ..._bind).
+** They cannot be in the weak table, whose keys are the objects' addresses: they are looked at
+** first, and found through the state's keep (image.h).
 */
 #ifndef GORO_HANDLE_H
 #define GORO_HANDLE_H
@@ -20,6 +24,7 @@ typedef struct Handle {
   struct Handle *next, *prev;          /* goroutines: State.handles */
   State *owner;                        /* whose list it is in, or NULL */
   uint8_t view;
+  uint8_t slot;                        /* bound: its place in the keep; else 0 */
   uint32_t held;                       /* how often this state's goroutine holds it, where its
                                           bindings count that */
 } Handle;
@@ -37,6 +42,12 @@ extern const HandleType *handle_types[OBJ_NTYPES];
 extern uint8_t handle_slots[OBJ_NTYPES];
 
 void handle_prepare (lua_State *L);    /* a template: what most goroutines need */
+/* A template: push a handle of 'type' that is to be bound, number 'slot' of the keep; with the
+** methods whose names 'code' mentions. */
+Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, const char *code,
+                      size_t len);
+/* A copy: 'h' shall stand for 'o', a reference that it takes over. */
+void handle_bind (State *s, Handle *h, Obj *o);
 void handle_release_all (State *s);              /* a state that is dropped as it is */
 /*
 ** A handle is told by its size and by a word in it that no other userdata has: its own address

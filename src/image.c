@@ -13,126 +13,408 @@
 **
 ** A template may hold nothing whose place depends on an address inside: a table with tables,
 ** functions (but light C functions), full userdata or threads as keys is hashed by address and
-** would be broken in a copy.  It holds no handle (each copy would need a reference) and no full
-** userdata, so that math.random's state, io's files and the like are each state's own: they
-** come with their library, when it is first used (lazy.c).
+** would be broken in a copy.  Full userdata are goro's handles only, without an object: each copy
+** binds its own (handle_bind).  math.random's state, io's files and the like are each state's
+** own: they come with their library, when it is first used (lazy.c).
 **
-** The words are found by looking at all of them (arena_pointers).  What is no pointer but looks
-** like one would be changed: the template's contents are ours alone (names, light C functions,
-** small integers), none of which can be an address of user space.  check() runs a copy of a copy
-** at start, and if anything is not as it should be there are no images: states are made the
-** plain way.
+** THE WORDS are found by looking at all of them (arena_pointers).  What is no pointer but looks
+** like one would be changed.  So a new image is verified: a copy and a copy of that copy, which
+** lie elsewhere, are walked in step and must be equal in every scalar, string and instruction
+** (verify.c), and the function's code must still be what it was made from.  An image that fails
+** is refused: its goroutines are started as messages, in copies of the plain image.  If that
+** fails, when goro is loaded, there are no images: states are made the plain way.
+**
+** THE LIST.  Which image a function has is found by its code and its slots.  An entry begins as a
+** count; the image is made when it has been asked for MAKE_AT times.  Beyond MAX_IMAGES entries
+** or MAX_BYTES those least asked for go.  Everything is counted: a goroutine holds its image.
+** docs/images.md says the same at more length, and how to look into it.
 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "handle.h"
+#include "code.h"
 #include "image.h"
+#include "run.h"
 #include "stdlibs.h"
+#include "verify.h"
 
 #define TEMPLATE_SIZE 65536
-#define SLACK 1024                     /* for the first things a goroutine makes */
+#define SLACK 512                      /* at first, for what a goroutine makes; then as learned */
+#define MAX_SLACK 4096
+#define MAKE_AT 8
+#define MAX_IMAGES 512
+#define MAX_BYTES (16u << 20)
+#define NBUCKETS 128u
 
-typedef struct Image {
-  Arena *arena;
-  lua_State *L;
-  uint32_t *pointers;                  /* offsets of words that point into the arena */
-  long npointers;
-} Image;
+enum { COUNTING, MAKING, READY, REFUSED };       /* Image.phase */
 
 static Image plain;                    /* [I] after image_init */
 static bool there;
+static uint32_t make_at = MAKE_AT;     /* [I] */
+static bool logging;                   /* [I] */
+
+static struct {
+  Lock lock;
+  Image *bucket[NBUCKETS];             /* [L] */
+  uint32_t n;                          /* [L] */
+  size_t bytes;                        /* [L] in ready ones */
+} images;
 
 bool image_there (void) { return there; }
 
-static int fill_template (lua_State *L) {
+/* ---------------------------------------------------------------- the keep */
+
+static const char keep_key = 0;        /* registry[&keep_key] = the keep */
+
+void keep_push (lua_State *L, int i) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &keep_key) == LUA_TTABLE) lua_rawgeti(L, -1, i);
+  else lua_pushnil(L);
+  lua_remove(L, -2);
+}
+
+static void push_keep (lua_State *L, int n) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &keep_key) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_createtable(L, n, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &keep_key);
+}
+
+void keep_set (lua_State *L, int i) {
+  push_keep(L, 0);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, i);
+  lua_pop(L, 1);
+}
+
+/* ---------------------------------------------------------------- making one */
+
+typedef struct Making { Image *img; State *s; } Making;
+
+static int fill_plain (lua_State *L) {
   state_register(L, NULL);
   stdlibs_open_lazy(L);
   handle_prepare(L);
   return 0;
 }
 
-static bool build (Image *img) {
+/* Push what stands in slot 'i'; earlier slots' values stand from 'base' on. */
+static void push_slot (lua_State *L, Making *mk, int base, int i) {
+  Image *img = mk->img;
+  int kind = img->slots.kind[i];
+  if (kind == SLOT_GLOBALS) lua_pushglobaltable(L);
+  else if (kind == SLOT_SELF) lua_pushvalue(L, base - 1);
+  else if (kind == SLOT_GORO) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, img);        /* (made already?) */
+    if (lua_istable(L, -1)) return;
+    lua_pop(L, 1);
+    stdlibs_goro_lazy(L, mk->s);
+    lazy_put_mentioned(L, mk->s, -1, img->code, img->len);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, img);
+  }
+  else if (kind >= SLOT_SAME) lua_pushvalue(L, base + kind - SLOT_SAME);
+  else if (kind >= SLOT_HANDLE) {
+    int type = (kind - SLOT_HANDLE) / 4, view = (kind - SLOT_HANDLE) % 4;
+    uint32_t k = img->nhandles++;
+    img->handles[k] = handle_blank(L, mk->s, type, view, (int)k + 1, img->code, img->len);
+    img->place[k] = (uint8_t)i;
+    lua_pushvalue(L, -1);
+    keep_set(L, (int)k + 1);
+  }
+  else lua_pushnil(L);
+}
+
+/* Results: run.c's two functions, the function, its arguments. */
+static int fill_function (lua_State *L) {
+  Making *mk = lua_touserdata(L, 1);
+  Image *img = mk->img;
+  int i, n = img->slots.n, nh = 0;
+  lua_settop(L, 0);
+  for (i = 0; i < n; i++) nh += img->slots.kind[i] >= SLOT_HANDLE && img->slots.kind[i] < SLOT_SAME;
+  state_register(L, NULL);
+  stdlibs_open_lazy(L);
+  push_keep(L, nh + 1);
+  lua_pushglobaltable(L);
+  lazy_put_mentioned(L, mk->s, -1, img->code, img->len);
+  lua_settop(L, 0);
+  luaL_checkstack(L, n + 10, NULL);
+  lua_pushcfunction(L, run_body);
+  lua_pushcfunction(L, run_handler);
+  if (luaL_loadbufferx(L, img->code, img->len, "=goroutine", "b") != LUA_OK) return lua_error(L);
+  lua_pushvalue(L, -1);
+  keep_set(L, nh + 1);
+  for (i = 0; i < n; i++) push_slot(L, mk, 4, i);
+  for (i = 0; i < img->slots.nup; i++) {
+    lua_pushvalue(L, 4 + i);
+    if (lua_setupvalue(L, 3, i + 1) == NULL) return luaL_error(L, "no upvalue");
+  }
+  lua_pushnil(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, img);
+  for (i = 0; i < img->slots.nup; i++) lua_remove(L, 4);
+  return lua_gettop(L);
+}
+
+static bool is_function_kept (lua_State *L, const Image *img) {
+  bool same;
+  if (img->code == NULL) return true;
+  keep_push(L, (int)img->nhandles + 1);
+  same = lua_rawequal(L, -1, 3);
+  lua_pop(L, 1);
+  return same;
+}
+
+/* Make the image in a large arena, then keep a copy of the size that it needs. */
+static bool make (Image *img) {
   State *s = calloc(1, sizeof *s);     /* for the allocator, while the template is made */
+  Making mk = { img, s };
+  lua_State *L = NULL;
+  Arena *large;
   bool ok = false;
   if (s == NULL) return false;
-  img->arena = s->arena = arena_new(TEMPLATE_SIZE, true);
-  if (s->arena != NULL && (img->L = lua_newstate(state_allocate, s)) != NULL) {
-    state_prepare(img->L);
-    lua_pushcfunction(img->L, fill_template);
-    if (lua_pcall(img->L, 0, 0, 0) == LUA_OK) {
-      lua_gc(img->L, LUA_GCCOLLECT, 0);
-      lua_gc(img->L, LUA_GCCOLLECT, 0);
-      img->npointers = arena_pointers(img->arena, &img->pointers);
-      ok = img->npointers >= 0 && s->nuserdata == 0;
+  large = s->arena = arena_new(TEMPLATE_SIZE, true);
+  if (large != NULL && (L = lua_newstate(state_allocate, s)) != NULL) {
+    state_prepare(L);
+    lua_pushcfunction(L, img->code == NULL ? fill_plain : fill_function);
+    lua_pushlightuserdata(L, &mk);
+    if (lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK && is_function_kept(L, img)) {
+      lua_gc(L, LUA_GCCOLLECT, 0);
+      lua_gc(L, LUA_GCCOLLECT, 0);
+      if (img->code != NULL) img->function = code_of(L, 3);
+      img->npointers = arena_pointers(large, &img->pointers);
+      if (img->npointers >= 0 && s->nuserdata == img->nhandles)
+        img->arena = arena_copy(large, 0, img->pointers, img->npointers, NULL);
     }
   }
-  free(s);                             /* the template never allocates again */
+  if (img->arena != NULL) {
+    uint32_t i;
+    img->L = arena_moved(large, img->arena, L);
+    if (img->function != NULL) img->function = arena_moved(large, img->arena, img->function);
+    for (i = 0; i < img->nhandles; i++)
+      img->handles[i] = arena_moved(large, img->arena, img->handles[i]);
+    memcpy(img->lazy, s->lazy, sizeof img->lazy);
+    store_rlx(&img->slack, SLACK);
+    ok = true;
+  }
+  if (large != NULL) arena_free(large, NULL);      /* the template never allocates again */
+  free(s);
   return ok;
 }
 
-static lua_State *copy (const Image *img, State *s) {
+/* A copy of 'from', which is 'img' or a copy of it, for 's'. */
+static lua_State *copy (const Image *img, const Arena *from, State *s, size_t slack,
+                        ArenaPool *pool) {
   lua_State *L;
-  s->arena = arena_copy(img->arena, SLACK, img->pointers, img->npointers);
+  s->arena = arena_copy(from, slack, img->pointers, img->npointers, pool);
   if (s->arena == NULL) return NULL;
   L = arena_moved(img->arena, s->arena, img->L);
   lua_setallocf(L, state_allocate, s);
-  s->lazy_libs = true;
   return L;
 }
 
-lua_State *image_open (State *s) {
-  lua_State *L = copy(&plain, s);
-  if (L != NULL) state_register(L, s); /* the key is there: no memory is needed */
-  return L;
-}
-
-/* ---------------------------------------------------------------- the check */
-
-static const char program[] =
-  "local t, sum = {}, 0\n"
-  "for i = 1, 300 do t[i] = { i, 'k' .. i }; t['k' .. i] = t[i] end\n"
-  "for i = 1, 300 do sum = sum + t['k' .. i][1] end\n"
-  "return sum, '10' + 1";
-
-static int exercise (lua_State *L) {   /* what uses memory, strings and the collector */
-  if (luaL_loadbufferx(L, program, sizeof program - 1, "=image", "t") != LUA_OK)
-    return lua_error(L);
-  lua_pushnil(L);                      /* (no globals: they need a goroutine) */
-  if (lua_setupvalue(L, -2, 1) == NULL) return luaL_error(L, "no upvalue");
-  lua_pushvalue(L, -1);
-  lua_call(L, 0, 2);
-  if (lua_tointeger(L, -2) != 45150 || lua_tointeger(L, -1) != 11)
-    return luaL_error(L, "wrong result");
-  lua_settop(L, 0);
-  lua_gc(L, LUA_GCCOLLECT, 0);
-  return 0;
+/* Is the function at 3 of the copy as it was? */
+static bool same_code (lua_State *L, const Image *img) {
+  size_t len;
+  char *code;
+  bool same;
+  if (img->code == NULL) return true;
+  code = code_dump(L, 3, &len);
+  same = code != NULL && len == img->len && memcmp(code, img->code, len) == 0;
+  free(code);
+  return same;
 }
 
 static bool check (const Image *img) {
-  Image second = *img;
   State *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+  lua_State *A, *B;
   bool ok = false;
-  if (a != NULL && b != NULL && (second.L = copy(img, a)) != NULL) {
-    second.arena = a->arena;
-    if (copy(&second, b) != NULL) {
-      lua_State *L = arena_moved(a->arena, b->arena, second.L);
-      lua_pushcfunction(L, exercise);
-      ok = lua_pcall(L, 0, 0, 0) == LUA_OK;
-      lua_pushcfunction(second.L, exercise);
-      ok = ok && lua_pcall(second.L, 0, 0, 0) == LUA_OK;
-      lua_close(L);
-      arena_free(b->arena);
+  if (a != NULL && b != NULL && (A = copy(img, img->arena, a, SLACK, NULL)) != NULL) {
+    if ((B = copy(img, a->arena, b, SLACK, NULL)) != NULL) {
+      ok = verify_same(A, B) && same_code(A, img) && same_code(B, img) && verify_works(A) &&
+           verify_works(B);
+      if (ok) lua_close(B);
+      arena_free(b->arena, NULL);
     }
-    lua_close(second.L);
-    arena_free(a->arena);
+    if (ok) lua_close(A);
+    arena_free(a->arena, NULL);
   }
   free(a);
   free(b);
   return ok;
 }
 
+static void drop (Image *img) {        /* what make() made */
+  if (img->arena != NULL) arena_free(img->arena, NULL);
+  free(img->pointers);
+  img->arena = NULL;
+  img->pointers = NULL;
+}
+
+/* ---------------------------------------------------------------- the list */
+
+void image_unref (Image *img) {
+  if (img == NULL || sub_acqrel(&img->refs, 1) != 1) return;
+  drop(img);
+  free(img->code);
+  free(img);
+}
+
+bool image_is_for (const Image *img, const Slots *slots) {
+  return img->slots.n == slots->n && img->slots.nup == slots->nup &&
+         memcmp(img->slots.kind, slots->kind, slots->n) == 0;
+}
+
+static size_t ready_bytes (const Image *img) {
+  return load_acq(&img->phase) == READY ? arena_extent(img->arena) : 0;
+}
+
+/* Take the entry least asked for out of the list; all others are asked for half as much. */
+static Image *evict (const Image *stays) {         /* images.lock held */
+  Image **least = NULL, **pp, *img;
+  uint32_t i;
+  lock_check_held(&images.lock);
+  for (i = 0; i < NBUCKETS; i++)
+    for (pp = &images.bucket[i]; (img = *pp) != NULL; pp = &img->next) {
+      uint32_t asked = load_rlx(&img->asked);
+      if (img == stays || load_rlx(&img->phase) == MAKING) continue;
+      if (least == NULL || asked < load_rlx(&(*least)->asked)) least = pp;
+      if (load_rlx(&img->phase) != COUNTING) store_rlx(&img->asked, asked / 2);
+    }
+  if (least == NULL) return NULL;
+  img = *least;
+  *least = img->next;
+  images.n--;
+  images.bytes -= ready_bytes(img);
+  return img;
+}
+
+static Image *new_entry (char *code, size_t len, uint64_t hash, const Slots *slots) {
+  Image *img = calloc(1, sizeof *img);
+  if (img == NULL) {
+    free(code);
+    return NULL;
+  }
+  store_rlx(&img->refs, 2);            /* the list's and the caller's */
+  img->code = code;
+  img->len = len;
+  img->hash = hash;
+  img->slots.n = slots->n;
+  img->slots.nup = slots->nup;
+  memcpy(img->slots.kind, slots->kind, slots->n);
+  return img;
+}
+
+Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots) {
+  Image **bucket = &images.bucket[hash % NBUCKETS], *img, *old = NULL;
+  lock_acquire(&images.lock);
+  for (img = *bucket; img != NULL; img = img->next)
+    if (img->hash == hash && img->len == len && image_is_for(img, slots) &&
+        memcmp(img->code, code, len) == 0)
+      break;
+  if (img != NULL) {
+    add_rlx(&img->refs, 1);
+    free(code);
+  }
+  else if ((img = new_entry(code, len, hash, slots)) != NULL) {
+    img->next = *bucket;
+    *bucket = img;
+    if (++images.n > MAX_IMAGES) old = evict(img);
+  }
+  lock_release(&images.lock);
+  image_unref(old);
+  return img;
+}
+
+/* GOROIMAGE=log: one line on stderr. */
+static void tell (const Image *img, bool ok) {
+  lua_Debug ar;
+  if (img->arena == NULL) {
+    fprintf(stderr, "goro: image refused: it could not be made\n");
+    return;
+  }
+  lua_pushvalue(img->L, 3);            /* (there is room: LUA_MINSTACK) */
+  lua_getinfo(img->L, ">S", &ar);
+  fprintf(stderr, "goro: image %s: %s:%d, %zu bytes, %ld pointers, %u handles\n",
+          ok ? "made" : "refused", ar.short_src, ar.linedefined, arena_size(img->arena),
+          img->npointers, img->nhandles);
+}
+
+static void make_and_check (Image *img) {
+  bool ok = make(img) && check(img);
+  Image *old = NULL;
+  if (logging) tell(img, ok);
+  if (!ok) drop(img);
+  lock_acquire(&images.lock);
+  store_rel(&img->phase, ok ? READY : REFUSED);
+  images.bytes += ready_bytes(img);
+  if (images.bytes > MAX_BYTES) old = evict(NULL);
+  lock_release(&images.lock);
+  image_unref(old);
+}
+
+bool image_ready (Image *img) {
+  uint32_t phase = load_acq(&img->phase), asked = load_rlx(&img->asked);
+  if (asked < UINT32_MAX / 2) store_rlx(&img->asked, asked + 1);
+  if (phase == COUNTING && asked + 1 >= make_at && cas_acqrel(&img->phase, &phase, MAKING)) {
+    make_and_check(img);
+    phase = load_acq(&img->phase);
+  }
+  return phase == READY;
+}
+
+ImageStats image_stats (void) {
+  ImageStats st = { 0, 0, 0, 0 };
+  uint32_t i;
+  Image *img;
+  lock_acquire(&images.lock);
+  for (i = 0; i < NBUCKETS; i++)
+    for (img = images.bucket[i]; img != NULL; img = img->next) {
+      st.images++;
+      st.ready += load_rlx(&img->phase) == READY;
+      st.refused += load_rlx(&img->phase) == REFUSED;
+    }
+  st.bytes = images.bytes;
+  lock_release(&images.lock);
+  return st;
+}
+
+/* ---------------------------------------------------------------- goroutines */
+
+lua_State *image_open (State *s, ArenaPool *pool) {
+  Image *img = s->image != NULL ? s->image : &plain;
+  lua_State *L = copy(img, img->arena, s, load_rlx(&img->slack), pool);
+  if (L == NULL) return NULL;
+  s->lazy_libs = true;
+  memcpy(s->lazy, img->lazy, sizeof s->lazy);
+  s->nuserdata = s->nhandles = img->nhandles;
+  state_register(L, s);                /* the key is there: no memory is needed */
+  return L;
+}
+
+/* A copy has as much room as the last ones needed. */
+static void learn_slack (Image *img, const Arena *a) {
+  uint32_t slack = load_rlx(&img->slack);
+  size_t need = arena_need(a) - arena_size(img->arena);
+  if (need > MAX_SLACK) need = MAX_SLACK;
+  need = (need + 127) & ~(size_t)127;
+  if (need > slack) store_rlx(&img->slack, (uint32_t)need);
+}
+
+void image_close (State *s, ArenaPool *pool) {
+  learn_slack(s->image != NULL ? s->image : &plain, s->arena);
+  arena_free(s->arena, pool);
+  s->arena = NULL;
+}
+
 void image_init (void) {
-  const char *off = getenv("GOROIMAGE");
-  if ((off != NULL && strcmp(off, "0") == 0) || !stdlibs_can_be_lazy()) return;
-  there = build(&plain) && check(&plain);
+  const char *how = getenv("GOROIMAGE");
+  lock_init(&images.lock, RANK_LEAF);
+  if ((how != NULL && strcmp(how, "0") == 0) || !stdlibs_can_be_lazy()) return;
+  if (how != NULL && strstr(how, "always") != NULL) make_at = 1;
+  logging = how != NULL && strstr(how, "log") != NULL;
+  there = make(&plain) && check(&plain);
 }

@@ -1,17 +1,86 @@
 /*
 ** image.h - goroutines' states as copies of a template.  Layer 5.
+**
+** The plain image has what every goroutine needs.  A function that starts goroutines again and
+** again gets an image of its own: the plain one, with the function loaded, its upvalues and its
+** arguments in their places as far as they are the same each time.  What differs (numbers,
+** strings, the objects behind handles) is filled in in each copy (start.c).
 */
 #ifndef GORO_IMAGE_H
 #define GORO_IMAGE_H
 
-#include "state.h"
+#include "handle.h"
 
 #pragma GCC visibility push(hidden)
 
+/*
+** What upvalues and arguments are, as far as an image knows: its key, with the function's code.
+** A handle is SLOT_HANDLE + 4 * type + view; one that stands for the same as an earlier one is
+** SLOT_SAME + the place of that.
+*/
+enum { SLOT_VALUE, SLOT_GLOBALS, SLOT_SELF, SLOT_GORO, SLOT_HANDLE = 16,
+       SLOT_SAME = SLOT_HANDLE + 4 * OBJ_NTYPES };
+#define MAX_SLOTS 60                   /* upvalues and arguments */
+
+typedef struct Slots {
+  uint8_t nup, n;                      /* upvalues, all */
+  uint8_t kind[MAX_SLOTS];
+} Slots;
+
+typedef struct Image {
+  _Atomic(uint32_t) refs;              /* [A] the list's, goroutines', states' that start some */
+  _Atomic(uint32_t) phase;             /* [A] see image.c */
+  _Atomic(uint32_t) asked;             /* [A] how often, by and by forgotten */
+  struct Image *next;                  /* [L:images] */
+  uint64_t hash;                       /* [I] its key ... */
+  size_t len;
+  char *code;
+  Slots slots;                         /* ... */
+  Arena *arena;                        /* [I] once it is ready, as all below */
+  lua_State *L;
+  uint32_t *pointers;                  /* offsets of words that point into the arena */
+  long npointers;
+  const void *function;                /* where code_of finds the function's */
+  uint64_t lazy[NLAZY][LAZY_WORDS];    /* State.lazy */
+  uint32_t nhandles;
+  Handle *handles[MAX_SLOTS];          /* by their number in the keep, less 1 */
+  uint8_t place[MAX_SLOTS];            /* in which slot each stands */
+  _Atomic(uint32_t) slack;             /* [A] bytes that copies need beyond it */
+} Image;
+
 void image_init (void);                /* once, after stdlibs_init; GOROIMAGE=0: no images */
 bool image_there (void);
-/* A new lua_State for 's', with lazy libraries; in s->arena.  NULL: no memory. */
-lua_State *image_open (State *s);
+
+/* The image for this code and these slots, a new reference; 'code' is malloc'ed and taken.  NULL:
+** no memory. */
+Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots);
+/* Can it be used?  Counts how often it is asked for, and makes it when that seems worth it. */
+bool image_ready (Image *img);
+bool image_is_for (const Image *img, const Slots *slots);
+void image_unref (Image *img);
+
+/* A new lua_State for 's', with lazy libraries; in s->arena.  Of s->image, or the plain one.
+** NULL: no memory. */
+lua_State *image_open (State *s, ArenaPool *pool);
+void image_close (State *s, ArenaPool *pool);      /* s->arena is given back */
+
+/* A copy's handle number 'slot'. */
+#define image_handle(s, slot) \
+  ((Handle *)arena_moved((s)->image->arena, (s)->arena, (s)->image->handles[(slot) - 1]))
+
+/*
+** The keep: a table, weak, of what a state knows by number.  1 to MAX_SLOTS: the handles of its
+** image, then the image's function; KEEP_CODE and on: functions that started goroutines.
+*/
+#define KEEP_CODE 64
+void keep_push (lua_State *L, int i);  /* its element; nil: it is gone.  Does not raise */
+void keep_set (lua_State *L, int i);   /* the value on top, popped; may raise */
+
+typedef struct ImageStats {
+  uint32_t images, ready, refused;     /* but the plain one */
+  size_t bytes;
+} ImageStats;
+ImageStats image_stats (void);
 
 #pragma GCC visibility pop
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "lauxlib.h"
+#include "code.h"
 #include "lazy.h"
 #include "stdlibs.h"
 
@@ -149,6 +150,25 @@ void lazy_fill (lua_State *L, int idx) {
   }
   else lua_pushnil(L);
   lua_setmetatable(L, idx);
+}
+
+void lazy_set_done (State *s, int which, const char *name) {
+  int i = find(which, name, strlen(name));
+  if (i >= 0) set_done(s, which, i);
+}
+
+void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size_t len) {
+  int which = which_lazy(L, idx), i;
+  if (which < 0) return;
+  idx = lua_absindex(L, idx);
+  for (i = 0; i < specs[which].n; i++) {
+    LazyEntry *e = &specs[which].e[i];
+    if (e->f == NULL || is_done(s, which, i) || !code_mentions(code, len, e->name)) continue;
+    lua_pushstring(L, e->name);
+    lua_pushcfunction(L, e->f);
+    lua_rawset(L, idx);
+    set_done(s, which, i);
+  }
 }
 
 void lazy_get (lua_State *L, int idx, const char *name) {

@@ -33,6 +33,10 @@ void lazy_attach (lua_State *L, int which);
 void lazy_get (lua_State *L, int idx, const char *name);
 /* Was 'name' put there already, or set by the script? */
 bool lazy_is_done (const State *s, int which, const char *name);
+/* A template: the functions in the lazy table at 'idx' that 'code' mentions are put there now. */
+void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size_t len);
+/* The entry 'name' is there already (the caller sees to it). */
+void lazy_set_done (State *s, int which, const char *name);
 /* If the table at 'idx' is lazy, fill it and make it a plain one. */
 void lazy_fill (lua_State *L, int idx);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "lua_args.h"
 #include "lua_go.h"
+#include "start.h"
 
 /* ---------------------------------------------------------------- results */
 
@@ -38,18 +39,27 @@ int result_push (lua_State *L, State *s, const Result *r) {
 /* ---------------------------------------------------------------- go */
 
 State *go_prepare (lua_State *L, Here h, int arg) {
-  Msg *m;
+  Msg *m = NULL;
+  Image *img = NULL;
+  Start *st;
   State *s;
   arg_type(L, arg, LUA_TFUNCTION);
   heritage_of(L, h.s);
-  m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
+  st = start_capture(L, h.s, arg, lua_gettop(L) - arg, &img);
+  if (st == NULL) m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
   s = state_new(h.s->hs);
   if (s == NULL) {
-    msg_free(m);
+    if (st == NULL) msg_free(m);
+    else {
+      start_free(st);
+      image_unref(img);
+    }
     if (host_closing(h.g->host)) check_panics_slow(L, h);
     luaL_error(L, host_closing(h.g->host) ? "the main script has ended" : "not enough memory");
   }
   s->start = m;
+  s->start_image = st;
+  if (st != NULL) s->image = img;
   s->heritage = h.s->heritage;
   obj_ref(&s->heritage->o);
   s->origin = origin_here(L, h.s);

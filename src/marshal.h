@@ -62,6 +62,11 @@ int msg_to_lua_shared (lua_State *L, State *s, const Msg *m);
 ** memory for that either ('*v' is nil). */
 bool value_from_error (lua_State *L, State *s, int idx, Value *v);
 
+/* The library of a C function that crosses stays mapped when the sender's state is closed. */
+void marshal_pin (lua_CFunction f);
+/* Is the table on top an environment that only stands before the globals? */
+bool marshal_is_shadow (lua_State *L);
+
 /* Push '*v', which stays as it is (several read it). */
 void value_to_lua_shared (lua_State *L, State *s, const Value *v);
 

@@ -27,6 +27,7 @@
 #include "debug.h"
 #include "marshal.h"
 #include "run.h"
+#include "start.h"
 
 /* ---------------------------------------------------------------- preemption */
 
@@ -520,7 +521,7 @@ static void failed (lua_State *L, State *s) {
 /* ---------------------------------------------------------------- the body */
 
 /* Message handler: keeps the traceback aside, so that the error value stays what it is. */
-static int handler (lua_State *L) {
+int run_handler (lua_State *L) {
   Here h = here(L);
   const char *tb;
   free(h.s->traceback);
@@ -532,37 +533,39 @@ static int handler (lua_State *L) {
   return 1;
 }
 
-static int called (lua_State *L, int status, lua_KContext ctx) {
-  (void)status; (void)ctx;
-  return lua_gettop(L);
-}
-
-/* goro.init's functions, those that were there when this goroutine was started; then its own. */
-static int run_inits_k (lua_State *L, int status, lua_KContext ctx) {
+/*
+** Before its function: goro.init's, those that were there when this goroutine was started; then
+** its function and arguments are decoded, or (in an image: they are on the stack) completed.
+** Returns them.
+*/
+static int prepare_k (lua_State *L, int status, lua_KContext ctx) {
   InitFn *f = (InitFn *)ctx;
   State *s = here(L).s;
   Msg *m;
-  int n;
   (void)status;
-  lua_settop(L, 0);
   if (f != NULL && s->ninits > 0) {
     s->ninits--;
     msg_to_lua_shared(L, s, f->f);
     f = load_acq(&f->next);
-    lua_callk(L, 0, 0, (lua_KContext)f, run_inits_k);
-    return run_inits_k(L, LUA_OK, (lua_KContext)f);
+    lua_callk(L, 0, 0, (lua_KContext)f, prepare_k);
+    return prepare_k(L, LUA_OK, (lua_KContext)f);
   }
-  m = s->start;
-  s->start = NULL;
-  n = msg_to_lua(L, s, m);
-  check_start(L, -n);
-  lua_callk(L, n - 1, LUA_MULTRET, 0, called);
+  if (s->start_image != NULL) {
+    start_fill(L, s, s->start_image, 1);
+    start_free(s->start_image);
+    s->start_image = NULL;
+  }
+  else {
+    m = s->start;
+    s->start = NULL;
+    check_start(L, -msg_to_lua(L, s, m));
+  }
   return lua_gettop(L);
 }
 
-static int start (lua_State *L) {
+static int prepare (lua_State *L) {
   State *s = here(L).s;
-  return run_inits_k(L, LUA_OK, (lua_KContext)load_acq(&s->hs->inits));
+  return prepare_k(L, LUA_OK, (lua_KContext)load_acq(&s->hs->inits));
 }
 
 static int body_k (lua_State *L, int status, lua_KContext ctx) {
@@ -594,12 +597,28 @@ static int body_k (lua_State *L, int status, lua_KContext ctx) {
   return 0;
 }
 
-static int body (lua_State *L) {
-  int status;
-  lua_pushcfunction(L, handler);
-  lua_pushcfunction(L, start);
-  status = lua_pcallk(L, 0, LUA_MULTRET, 1, 0, body_k);
+/* The handler, the function and its arguments are there: call it. */
+static int call (lua_State *L) {
+  int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, body_k);
   return body_k(L, status, 0);
+}
+
+static int prepared_k (lua_State *L, int status, lua_KContext ctx) {
+  if (status != LUA_OK && status != LUA_YIELD) return body_k(L, status, ctx);
+  return call(L);
+}
+
+/* What a goroutine's main thread runs: after the handler, if its image has them, its function
+** and arguments. */
+int run_body (lua_State *L) {
+  State *s = here(L).s;
+  int status;
+  if (lua_gettop(L) == 0) lua_pushcfunction(L, run_handler);
+  if (s->start == NULL && s->start_image == NULL) return call(L);      /* nothing to prepare */
+  lua_pushcfunction(L, prepare);
+  lua_insert(L, 2);
+  status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, prepared_k);
+  return prepared_k(L, status, 0);
 }
 
 /* ---------------------------------------------------------------- slices */
@@ -615,22 +634,40 @@ static Outcome end (State *s, M *m) {
   return RUN_DEAD;
 }
 
+/* Make its state, ready to be resumed; how many arguments that takes.  -1: no memory. */
+static int open (State *s) {
+  Start *st = s->start_image;
+  if (!state_open(s)) return -1;
+  if (st == NULL) {
+    lua_pushcfunction(s->L, run_body);
+    return 0;
+  }
+  start_bind(s, st);
+  if (!st->strings && s->ninits == 0) {            /* nothing that could raise */
+    start_fill(s->L, s, st, 3);
+    start_free(st);
+    s->start_image = NULL;
+  }
+  return lua_gettop(s->L) - 1;
+}
+
 static Outcome run (M *m, G *g) {
   State *s = g->state;
   uint32_t slice;
-  int status, n;
-  if (host_closing(g->host) && (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
+  int status, n, nargs = 0;
+  if (host_closing(g->host) &&
+      (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
   if (s->L == NULL) {
-    if (!state_open(s)) {
+    nargs = open(s);
+    if (nargs < 0) {
       fail_text(s, "not enough memory to start a goroutine");
       return RUN_DEAD;
     }
-    lua_pushcfunction(s->L, body);
   }
   s->yielding = Y_NONE;
   m->curl = s->cur;
   if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
-  status = lua_resume(s->L, m->from, 0, &n);
+  status = lua_resume(s->L, m->from, nargs, &n);
   m->curl = NULL;
   if (s->hooked != NULL) preempt_moves(s, NULL);
   if (status == LUA_YIELD) {
@@ -650,9 +687,15 @@ static Outcome run (M *m, G *g) {
 
 static void reap (G *g) { state_free(g->state); }
 
-static void m_start (M *m) { m->from = luaL_newstate(); }
+static void m_start (M *m) {
+  m->from = luaL_newstate();
+  m->pool = calloc(1, sizeof(ArenaPool));
+}
 
 static void m_end (M *m) {
+  if (m->pool != NULL) arena_pool_drop(m->pool);
+  free(m->pool);
+  m->pool = NULL;
   if (m->from != NULL) lua_close(m->from);
   m->from = NULL;
 }

@@ -59,6 +59,11 @@ static inline bool preempt_pending (const State *s, const M *m) {
 /* A new coroutine must not have inherited the hook. */
 void preempt_inherited (State *s, lua_State *L);
 
+/* In images: what their goroutines run (stack: run_handler, the function, its arguments), and the
+** message handler. */
+int run_body (lua_State *L);
+int run_handler (lua_State *L);
+
 int yield_k (lua_State *L, Here h);    /* goro.yield */
 
 /* (chaos build) preempt what runs in 'L' after 'n' instructions. */

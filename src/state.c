@@ -10,6 +10,7 @@
 #include "image.h"
 #include "marshal.h"
 #include "run.h"
+#include "start.h"
 #include "stdlibs.h"
 
 const char state_key = 0;
@@ -397,15 +398,20 @@ static lua_State *open_without_image (State *s) {
   return NULL;
 }
 
+static ArenaPool *pool_here (void) {
+  M *m = sched_m();
+  return m != NULL ? m->pool : NULL;
+}
+
 bool state_open (State *s) {
   lua_State *L = NULL;
-  if (image_there()) L = image_open(s);
+  if (image_there()) L = image_open(s, pool_here());
   else {
     L = open_without_image(s);
     s->L = NULL;
   }
   if (L == NULL) {
-    if (s->arena != NULL) arena_free(s->arena);
+    if (s->arena != NULL) arena_free(s->arena, NULL);
     s->arena = NULL;
     return false;
   }
@@ -440,13 +446,17 @@ void state_close (State *s) {
     lua_close(L);
   }
   s->L = NULL;
-  arena_free(s->arena);
+  if (s->lazy_libs) image_close(s, m != NULL ? m->pool : NULL);
+  else arena_free(s->arena, NULL);
   s->arena = NULL;
 }
 
 void state_free (State *s) {
   G *g = s->g;
   if (s->start != NULL) msg_free(s->start);
+  if (s->start_image != NULL) start_free(s->start_image);
+  start_forget(s);
+  image_unref(s->image);
   heritage_unref(s->heritage);
   origin_unref(s->origin);
   origin_unref(s->latest);
@@ -523,6 +533,7 @@ void hoststate_close (HostState *hs) {
   s->latest = NULL;
   free(s->modref.bloom);
   s->modref.bloom = NULL;
+  start_forget(s);
   classes_close(s);
   class_sweep();
   host_unref(hs->host);

@@ -62,7 +62,8 @@ typedef struct State {
   lua_Hook saved_hook;                 /* [O] what it replaced there */
   int saved_mask, saved_count;
   Arena *arena;                        /* [O] goroutines only */
-  Msg *start;                          /* [O] the function and its arguments, until it starts */
+  Msg *start;                          /* [O] the function and its arguments, until it starts; */
+  struct Start *start_image;           /* [O] or these, where its image has the function */
   Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
   Ending *ending;                      /* [O] or NULL: an error is a panic */
   uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
@@ -74,7 +75,10 @@ typedef struct State {
   char *traceback;                     /* [O] of the error being handled */
   ModRef modref;                       /* [O] */
   struct Classes *classes;             /* [O] NULL: no class has crossed here */
+  struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
+  struct CodeSlot *code_slots;         /* [O] functions that started goroutines (start.c) */
   struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
+  uint64_t bound;                      /* [O] which of the handles in the image are there */
   uint32_t nuserdata, nhandles;        /* [O] full userdata made in it, and ours among them */
   bool inheriting;                     /* [O] its heritage is being made */
   bool lazy_libs;                      /* [I] its libraries are lazy */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "lauxlib.h"
 #include "lualib.h"
+#include "code.h"
 #include "costate.h"
 #include "stdlibs.h"
 
@@ -207,6 +208,16 @@ static void make_goro (lua_State *L, State *s, const char *name) {
   lazy_attach(L, LAZY_GORO);
 }
 
+void stdlibs_goro_lazy (lua_State *L, State *s) {
+  stdlibs_loaded(L);
+  make_goro(L, s, "goro");
+  lua_pushliteral(L, "goro");
+  lua_pushvalue(L, -2);
+  lua_rawset(L, -4);
+  lazy_set_done(s, LAZY_LOADED, "goro");
+  lua_remove(L, -2);
+}
+
 static int index_string (lua_State *L) {             /* ("x").name: the library is not open yet */
   stdlibs_string(L);
   lua_settop(L, 2);
@@ -303,6 +314,7 @@ static int learn (lua_State *L) {
     lua_pop(L, 1);
   }
   learn_globals(L);
+  code_learn(L);
   return 0;
 }
 

@@ -38,7 +38,7 @@ static void random_use (size_t first, bool inner) {
     if (k % 1000 == 0)
       for (i = 0; i < BLOCKS; i++) check_block(&blocks[i]);
   }
-  arena_free(a);
+  arena_free(a, NULL);
 }
 
 static void limit (void) {
@@ -51,7 +51,7 @@ static void limit (void) {
   CHECK(q != NULL && arena_realloc(a, q, 900, 1100) == NULL);
   CHECK(arena_realloc(a, p, 9000, 100) != NULL);
   CHECK(arena_used(a) == 1000);
-  arena_free(a);
+  arena_free(a, NULL);
 }
 
 typedef struct Node { struct Node *next, *self; size_t n; void *outside; } Node;
@@ -72,8 +72,8 @@ static void copies (void) {
   }
   n = arena_pointers(a, &offsets);
   CHECK(n >= 400);
-  b = arena_copy(a, 100, offsets, n);
-  c = arena_copy(b, 0, offsets, n);    /* a copy of a copy */
+  b = arena_copy(a, 100, offsets, n, NULL);
+  c = arena_copy(b, 0, offsets, n, NULL);    /* a copy of a copy */
   for (round = 0; round < 2; round++) {
     Arena *to = round ? c : b;
     for (x = list, y = arena_moved(a, to, list); x != NULL; x = x->next, y = y->next) {
@@ -87,9 +87,9 @@ static void copies (void) {
     CHECK(arena_realloc(to, NULL, 0, 400) != NULL);
   }
   free(offsets);
-  arena_free(a);
-  arena_free(b);
-  arena_free(c);
+  arena_free(a, NULL);
+  arena_free(b, NULL);
+  arena_free(c, NULL);
 }
 
 int main (void) {
