@@ -41,7 +41,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories mutants stress fuzz bench fair layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories mutants stress fuzz bench fair model layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -228,6 +228,9 @@ lint-headers:                                  # every header compiles alone, hi
 
 lint-rockspec:
 	tools/rockspec.sh --check
+
+model:                                         ## docs/model/*.pml with spin, and their mutants
+	tools/model.sh
 
 layers:                                        ## does every file include lower layers only?
 	tools/layers.sh

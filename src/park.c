@@ -24,6 +24,8 @@
 ** timer before it parks again, and both need the locks under which claims are made: a claim
 ** never hits a later wait than the one it was meant for.
 **
+** The steps have the same names in docs/model/park.pml, which `make model` checks.
+**
 ** INVARIANT P1.  A goroutine is in a run queue if and only if it is RUNNABLE, and in one only.
 ** PRECONDITION.  One sched_ready() per park: the claim's winner.
 **

@@ -19,7 +19,8 @@
 **
 **   Either the submitter sees that nobody spins, or the M sees the work: with sequential
 **   consistency between 1 and 3 on both sides one of the two must.  The fence stands in wake_p
-**   and in find_runnable; what each checks must agree with what the other publishes.
+**   and in find_runnable; what each checks must agree with what the other publishes.  The model of
+**   this is docs/model/workers.pml.
 **
 ** TIMERS.  Due timers are looked for at each turn (one's own shard) and when idle (all).  Of the
 ** idle Ms one, the poller, sleeps only until the next deadline (m.c).

@@ -8,7 +8,7 @@
 **   dequeue   after waking, g is taken out of the other queues.
 ** While enqueued, the first who claims g's wait under a channel's lock has the case; the losers
 ** pass over its Sudog.  All locks are held from the look to the end of enqueueing: nothing can
-** become ready in between unseen.
+** become ready in between unseen.  docs/model/select.pml is a model of these passes.
 */
 #include <stdlib.h>
 #include "debug.h"

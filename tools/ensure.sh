@@ -58,6 +58,7 @@ look () {
   need clang "clang" has_command clang
   need valgrind "valgrind" has_command valgrind
   need lua-check "luacheck" has_command luacheck
+  need spin "spin, for the models" has_command spin
 }
 
 look
