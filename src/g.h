@@ -173,6 +173,11 @@ struct M {
   _Atomic(uint32_t) retaken;           /* [A] sysmon's: tick of the slice whose P it took */
   int64_t retaken_cpu;                 /* sysmon's: CPU time used then */
   Note note;
+  _Atomic(uint32_t) nap;               /* [A] it naps while this is 0 (proc.c, NAPS) */
+  int32_t naps;                        /* [O] how many in a row */
+  P *seen_p;                           /* [O] whose runnext it saw, when, and at which tick */
+  uint32_t seen_tick;
+  int64_t seen_when;
   int32_t spin;                        /* [O] how long to look before sleeping, nanoseconds */
   Event event;                         /* hosts wait on this one */
   bool event_ok;

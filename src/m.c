@@ -241,6 +241,7 @@ static void poke_poller (void) {
 void sched_timer_added (int64_t when) {
   int64_t until;
   fence_seq();
+  nap_timer_added(when);
   until = load_seq(&sched.poll_until);
   if (until == 0) wake_p();            /* nobody sleeps for timers: an idle M shall */
   else if (when < until) {

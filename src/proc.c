@@ -25,6 +25,14 @@
 ** TIMERS.  Due timers are looked for at each turn (one's own shard) and when idle (all).  Of the
 ** idle Ms one, the poller, sleeps only until the next deadline (m.c).
 **
+** NAPS.  A spinning M that found nothing gives its P away, but while other P's are in use it does
+** not sleep for good: it takes naps of 20 to 100 us (the kernel adds 50), looks again after each,
+** and counts as spinning all the time.  So who readies a goroutine right before it blocks, as two
+** that talk to each other do at each step, need not wake anybody, and is not disturbed.  What
+** stands in a runnext is left to its P as long as that P turns its goroutines over quickly
+** (may_take_next): there it runs sooner, with warm caches, than it could elsewhere.  A nap is ended
+** at once by work in the global queue, by a queue of some length, by an early timer (end_nap).
+**
 ** BOUND GOROUTINES.  A goroutine that blocked where Lua cannot yield, and a host's main script,
 ** have their C stack on one thread: g->bound.  Whoever gets to run such a goroutine gives that M
 ** its own P and looks for another (Go's startlockedm).
@@ -53,6 +61,12 @@
 #include "park.h"
 #include "runq.h"
 #include "sched.h"
+
+#define NAP_MIN (SECOND / 50000)
+#define MANY 4                         /* goroutines in a queue: worth ending a nap */
+#define FAST 8                         /* goroutines a nap: fewer are worth a theft of runnext */
+
+static void wake_for (M *m);
 
 Sched sched;
 
@@ -265,7 +279,7 @@ void sched_own (M *m, G *g) {
   g->bound = m;
   store_rel(&g->status, G_RUNNABLE);
   gq_add(g);
-  wake_p();                            /* a P may have become idle since we looked */
+  wake_for(NULL);                      /* a P may have become idle since we looked */
   m_wait(m);
   g->bound = before;
 }
@@ -351,6 +365,26 @@ void handoff_p (P *pp) {
   if (next != FOREVER) sched_timer_added(next);
 }
 
+/* NAPS.  The M that naps, if there is one, shall look at once. */
+static void end_nap (void) {
+  M *m = load_seq(&sched.napper);
+  if (m == NULL || !cas_seq(&sched.napper, &m, NULL)) return;
+  store_seq(&m->nap, 1);
+  os_futex_wake(&m->nap, 1);
+}
+
+/* Wake an M, if one is to be woken, for what was put into m's queue or the global one. */
+static void wake_for (M *m) {
+  wake_p();
+  if (load_rlx(&sched.napper) != NULL &&
+      (load_rlx(&sched.ngq) != 0 || (m != NULL && m->owned && runq_length(m->p) >= MANY)))
+    end_nap();
+}
+
+void nap_timer_added (int64_t when) {
+  if (when < load_seq(&sched.nap_until) && load_seq(&sched.napper) != NULL) end_nap();
+}
+
 /* ---------------------------------------------------------------- ready */
 
 static void ready_one (M *m, G *g, bool next) {
@@ -382,7 +416,7 @@ static void ready_one (M *m, G *g, bool next) {
 void sched_ready (M *m, G *g, bool next) {
   bool took = m != NULL && !m->owned && m_take_back(m);
   ready_one(m, g, next);
-  wake_p();
+  wake_for(m);
   if (took) sched_lend(m);
 }
 
@@ -393,7 +427,7 @@ void sched_ready_all (M *m, GList *l) {
   took = m != NULL && !m->owned && m_take_back(m);
   do {
     ready_one(m, g, false);
-    wake_p();
+    wake_for(m);
   } while ((g = glist_pop(l)) != NULL);
   if (took) sched_lend(m);
 }
@@ -410,24 +444,42 @@ static void expire (M *m, int shard) {
 bool expire_all (M *m) {
   GList l = { NULL, NULL };
   bool any;
-  if (timers_next_all() > os_now()) return false;
+  int64_t next = timers_next_all();
+  if (next == FOREVER || next > os_now()) return false;
   timers_expire_all(os_now(), &l);
   any = l.head != NULL;
   sched_ready_all(m, &l);
   return any;
 }
 
+/*
+** May we take what stands in 'victim's runnext?  Not at first sight: its M most likely runs it
+** within a moment.  After a nap: if the P has hardly changed goroutines meanwhile.
+*/
+static bool may_take_next (M *m, P *victim) {
+  uint32_t tick = load_rlx(&victim->schedtick);
+  int64_t now;
+  if ((load_rlx(&victim->word) & 3) == P_IDLE) return true;
+  now = os_now();
+  if (m->seen_p == victim && tick - m->seen_tick < FAST) return now - m->seen_when >= NAP_MIN;
+  m->seen_p = victim;
+  m->seen_tick = tick;
+  m->seen_when = now;
+  return false;
+}
+
 static G *steal_work (M *m) {
   P *pp = m->p;
   int i, k, n = load_acq(&sched.nallp);
-  for (i = 0; i < 4; i++) {
+  for (i = 0; i < 2; i++) {
     uint32_t start = goro_choose((uint32_t)n);
     for (k = 0; k < n; k++) {
       P *victim = load_acq(&sched.allp[(start + (uint32_t)k) % (uint32_t)n]);
       G *g;
       if (victim == NULL || victim == pp) continue;
       if (load_seq(&sched.ngq) != 0) return NULL;    /* easier: caller looks there again */
-      g = runq_steal(pp, victim, i == 3);
+      g = runq_steal(pp, victim, i == 1 && load_acq(&victim->runnext) != NULL &&
+                                 may_take_next(m, victim));
       if (g != NULL) {
         add_rlx(&sched.nsteals, 1);
         return g;
@@ -445,6 +497,29 @@ static bool anything_anywhere (void) {
     if (pp != NULL && !runq_empty(pp)) return true;
   }
   return false;
+}
+
+/* NAPS, without a P.  false: nobody else is at work, there is nothing to wait for. */
+static bool nap (M *m) {
+  M *none = NULL;
+  int64_t now, until;
+  if (load_seq(&sched.nidlep) >= load_rlx(&sched.nprocs)) return false;
+  now = os_now();
+  until = now + NAP_MIN * (m->naps < 5 ? ++m->naps : 5);
+  if (timers_next_all() < until) until = timers_next_all();
+  if (until <= now) return true;
+  store_rlx(&m->nap, 0);
+  store_rlx(&sched.nap_until, until);
+  if (!cas_seq(&sched.napper, &none, m)) {         /* one is enough that can be woken */
+    os_futex_wait(&m->nap, 0, until - now);
+    return true;
+  }
+  if (load_seq(&sched.ngq) == 0 && timers_next_all() >= until && !load_seq(&sched.stopping))
+    os_futex_wait(&m->nap, 0, until - now);
+  none = m;
+  if (!cas_seq(&sched.napper, &none, NULL))
+    while (load_acq(&m->nap) == 0) cpu_relax();    /* end_nap is about to write there */
+  return true;
 }
 
 /* The next goroutine to run, with a P owned; NULL: the runtime stops. */
@@ -517,6 +592,7 @@ top:
   p_to_idle(pp);
   lock_release(&sched.lock);
   was_spinning = m->spinning;
+  if (was_spinning && nap(m) && p_acquire_idle(m)) goto top;
   if (was_spinning) {
     m->spinning = false;
     sub_seq(&sched.nspinning, 1);
@@ -543,6 +619,7 @@ static void execute (M *m, G *g) {
   goro_check(load_rlx(&g->status) == G_RUNNABLE);
   if (m->spinning) {                   /* the last spinning M that finds work wakes another */
     m->spinning = false;
+    m->naps = 0;
     if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
   }
   store_rel(&g->status, G_RUNNING);

@@ -94,12 +94,6 @@ G *runq_steal (P *pp, P *victim, bool take_next) {
     n -= n / 2;
     if (n == 0) {
       if (!take_next || load_acq(&victim->runnext) == NULL) return NULL;
-      if ((load_rlx(&victim->word) & 3) != P_IDLE) {
-        /* most likely its M runs it within a moment: two goroutines that talk to each other
-           should not be torn apart */
-        int64_t until = os_now() + 3000;
-        while (os_now() < until) cpu_relax();
-      }
       g = load_acq(&victim->runnext);
       if (g == NULL) return NULL;
       if (cas_acqrel(&victim->runnext, &g, NULL)) return g;

@@ -14,6 +14,9 @@ bool runq_put (P *pp, G *g, bool next, GList *spill, int *nspill);
 G *runq_get (P *pp);
 /* Anybody's. */
 bool runq_empty (P *pp);
+static inline uint32_t runq_length (P *pp) {       /* at about this time; without runnext */
+  return load_rlx(&pp->tail) - load_rlx(&pp->head);
+}
 /* Take half of 'victim's goroutines into 'pp's ring (pp owned by the caller, its ring empty):
 ** one of them is returned to be run. */
 G *runq_steal (P *pp, P *victim, bool take_next);

@@ -39,6 +39,8 @@ typedef struct Sched {
   _Atomic(int32_t) nidlep;             /* [A] */
   M *idlem, *idlem_tail;               /* [L] */
   _Atomic(int32_t) nspinning;          /* [A] */
+  _Atomic(M *) napper;                 /* [A] an M that naps, NULL: none (proc.c, NAPS) */
+  _Atomic(int64_t) nap_until;          /* [A] until when */
   _Atomic(int32_t) nprocs;             /* [A] maxprocs: P's with a smaller id are in use */
   _Atomic(int32_t) nallp;              /* [A] P's that exist */
   _Atomic(P *) allp[MAX_PROCS];        /* [A] */
@@ -121,6 +123,7 @@ void p_to_idle (P *pp);                /* sched.lock held */
 P *p_pop_idle (void);                  /* sched.lock held; NULL: none */
 void handoff_p (P *pp);
 void wake_p (void);
+void nap_timer_added (int64_t when);
 void start_m (P *pp, bool spinning);
 void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
 void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
