@@ -165,6 +165,7 @@ static ChanResult operate (Chan *c, M *m, G *g, Value *v, bool send, bool block)
     r = CHAN_WAIT;
   }
   lock_release(&c->lock);
+  if (r == CHAN_OK && (!send || ready.head != NULL)) stat_add(m, STAT_MESSAGES, 1);
   if (ready.head != NULL) sched_ready(m, ready.head, true);   /* one at most */
   return r;
 }

@@ -89,7 +89,7 @@ struct G {
   Wake wake;                           /* [O] the claimer's, then the goroutine's */
   _Atomic(uint32_t) parkseq;           /* [A] counts its waits */
   _Atomic(uint32_t) reason;            /* [A] WaitReason, for reports only */
-  _Atomic(int64_t) since;              /* [A] when it began to wait (only if reports want it) */
+  _Atomic(int64_t) since;              /* [A] when it began to wait, by sched.clock */
   M *bound;                            /* [O] the only M that can run it (its C stack is there);
                                           written before a wait can be found, read after */
   Sudog *fired;                        /* [O] which Sudog ended the wait */
@@ -122,6 +122,19 @@ static inline G *glist_pop (GList *l) {
   }
   return g;
 }
+
+/* What is counted, and its name in goro.stats. */
+#define STATS(X) \
+  X(STAT_SPAWNED, "spawned") \
+  X(STAT_SWITCHES, "switches") \
+  X(STAT_STEALS, "steals") \
+  X(STAT_HANDOFFS, "handoffs") \
+  X(STAT_PREEMPTIONS, "preemptions") \
+  X(STAT_MESSAGES, "messages") \
+  X(STAT_BYTES, "bytes_marshalled")
+#define X(name, text) name,
+typedef enum Stat { STATS(X) NSTATS } Stat;
+#undef X
 
 #define RUNQ_SIZE 256u                 /* a power of two */
 #define RUNNEXT_MAX 64u                /* after so many of runnext in a row comes one of the ring */
@@ -172,6 +185,11 @@ struct M {
   int tid;                             /* [I] its number for the OS */
   _Atomic(uint32_t) retaken;           /* [A] sysmon's: tick of the slice whose P it took */
   int64_t retaken_cpu;                 /* sysmon's: CPU time used then */
+  _Atomic(int64_t) retaken_since;      /* [A] when that slice was first seen */
+  bool asked;                          /* world_stop's, with what follows: */
+  uint32_t stop_tick;                  /* the slice that was asked to yield */
+  int64_t stop_cpu, stop_seen;         /* CPU time then; when it was last seen asleep, or -1 */
+  _Atomic(uint64_t) stats[NSTATS];     /* [A] only its own thread adds */
   Note note;
   _Atomic(uint32_t) nap;               /* [A] it naps while this is 0 (proc.c, NAPS) */
   int32_t naps;                        /* [O] how many in a row */
@@ -189,6 +207,7 @@ struct M {
   uint32_t nhosts;                     /* [L:sched] host threads: hosts opened on it */
   void *from;                          /* layer 5's: an idle lua_State, for C stack depth */
   void *pool;                          /* [O] layer 5's: memory of states that have ended */
+  volatile bool sleeps;                /* [O] hosts: in host_sleep; for the signal handler */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */
 };
 

@@ -166,6 +166,7 @@ static bool wait_for_end (Host *h, M *self, int64_t rest, Seen *seen) {
 static bool end_all (Host *h, M *m, int64_t rest) {
   Seen *seen;
   bool all = true;
+  world_hold();                        /* who stands still cannot end */
   lock_acquire(&h->lock);
   store_seq(&h->closing, 1);
   lock_release(&h->lock);
@@ -174,11 +175,13 @@ static bool end_all (Host *h, M *m, int64_t rest) {
     sched_own(m, m->curg);
     handoff_p(p_release(m));
   }
-  if (load_acq(&h->ng) <= rest) return true;
-  seen = calloc(MAX_MS, sizeof *seen);
-  if (seen != NULL) all = wait_for_end(h, m, rest, seen);
-  free(seen);
-  return seen != NULL && all;
+  if (load_acq(&h->ng) > rest) {
+    seen = calloc(MAX_MS, sizeof *seen);
+    all = seen != NULL && wait_for_end(h, m, rest, seen);
+    free(seen);
+  }
+  world_release();
+  return all;
 }
 
 bool host_end (Host *h, M *m) {

@@ -67,6 +67,12 @@ void lock_wake (Lock *l) {
   os_futex_wake(&l->gen, 1);
 }
 
+void nap (int64_t ns) {
+  _Atomic(uint32_t) never;
+  store_rlx(&never, 0);
+  os_futex_wait(&never, 0, ns);
+}
+
 void note_wake (Note *n) {
   GORO_POINT();
   if (xchg_acqrel(&n->set, 1) == 2)    /* 2: somebody sleeps */

@@ -77,6 +77,8 @@ M *m_new (bool is_host) {
 }
 
 void m_forget (M *m) {          /* sched.lock held */
+  int i;
+  for (i = 0; i < NSTATS; i++) add_rlx(&sched.stats[i], load_rlx(&m->stats[i]));
   store_rel(&sched.allm[m->id], NULL);
   if (!m->is_host) sched.nworkers--;
 }
@@ -182,15 +184,13 @@ static void host_sleep (M *m) {
   uint32_t s = 0;
   if (spin(m)) return;
   cas_acqrel(&m->note.set, &s, 2);
-  for (;;) {
-    if (load_acq(&m->note.set) == 1) return;
+  while (load_acq(&m->note.set) != 1) {
     if (!event_wait(&m->event, m->interrupted, m->interrupted_arg)) {
       G *g = m->curg;
       if (g != NULL && wait_claim(g, WAKE_INTERRUPT))
         sched_ready(NULL, g, false);
       while (load_acq(&m->note.set) != 1)          /* whoever claimed it gives us a P soon */
         event_wait(&m->event, NULL, NULL);
-      return;
     }
   }
 }
@@ -213,7 +213,11 @@ void m_wait (M *m) {
   sched_ready_all(NULL, &dead);
   for (;;) {                           /* a wake-up left over from before may end a sleep */
     P *pp;
-    if (m->is_host) host_sleep(m);
+    if (m->is_host) {
+      m->sleeps = true;
+      host_sleep(m);
+      m->sleeps = false;
+    }
     else if (!spin(m)) note_sleep(&m->note, FOREVER);
     note_clear(&m->note);
     lock_acquire(&sched.lock);
@@ -222,6 +226,8 @@ void m_wait (M *m) {
     lock_release(&sched.lock);
     if (pp != NULL) {
       p_set(m, pp);
+      stat_add(m, STAT_SWITCHES, 1);
+      store_rlx(&m->curg->since, load_rlx(&sched.clock));
       return;
     }
   }

@@ -13,6 +13,7 @@ Msg *msg_from_lua (lua_State *L, State *s, int idx, int n) {
     lua_error(L);
   }
   check_crossing(L, m->len);
+  stat_add(sched_m(), STAT_BYTES, m->len);
   return m;
 }
 
@@ -45,6 +46,7 @@ void value_from_lua (lua_State *L, State *s, int idx, Value *v) {
       v->u.m = msg_new_string(str, len);
       if (v->u.m == NULL) luaL_error(L, "not enough memory");
       check_crossing(L, len);
+      stat_add(sched_m(), STAT_BYTES, len);
       v->tag = V_STR;
       return;
     }

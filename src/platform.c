@@ -161,6 +161,14 @@ bool os_preempt_install (void (*handler) (int)) {
 
 void os_preempt_signal (pthread_t t) { pthread_kill(t, PREEMPT_SIGNAL); }
 
+void os_signals_block (sigset_t *old) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, old);
+}
+
+void os_signals_restore (const sigset_t *old) { pthread_sigmask(SIG_SETMASK, old, NULL); }
+
 bool event_init (Event *e) {
   e->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return e->fd >= 0;

@@ -5,6 +5,7 @@
 #define GORO_PLATFORM_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "atomics.h"
@@ -55,6 +56,8 @@ bool os_thread_sleeps (int id);
 /* Preemption signal: install 'handler' (only where nobody else has one); false if taken. */
 bool os_preempt_install (void (*handler) (int));
 void os_preempt_signal (pthread_t t);
+void os_signals_block (sigset_t *old); /* all, for this thread */
+void os_signals_restore (const sigset_t *old);
 
 /* An event another thread can raise, waited for with SIGINT let in (the host's thread). */
 typedef struct Event { int fd; } Event;

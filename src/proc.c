@@ -118,7 +118,7 @@ static G *gq_get (P *pp, int max) {
   lock_acquire(&sched.lock);
   n = load_rlx(&sched.ngq);
   if (n > 0) {
-    int share = n / load_rlx(&sched.nprocs) + 1;
+    int procs = load_rlx(&sched.nprocs), share = n / (procs > 0 ? procs : 1) + 1;
     if (share > n) share = n;
     if (max > 0 && share > max) share = max;
     if (share > (int)RUNQ_SIZE / 2) share = RUNQ_SIZE / 2;
@@ -151,7 +151,10 @@ void p_set (M *m, P *pp) {             /* pp->word is P_OWNED already, by us */
   m->owned = true;
   if (load_rlx(&sched.sysmon_waits) != 0) {
     uint32_t one = 1;
-    if (cas_seq(&sched.sysmon_waits, &one, 0)) note_wake(&sched.sysmon_note);
+    if (cas_seq(&sched.sysmon_waits, &one, 0)) {
+      store_rlx(&sched.clock, os_now());           /* it stood still */
+      note_wake(&sched.sysmon_note);
+    }
   }
 }
 
@@ -215,9 +218,29 @@ static void p_drain (P *pp) {
   lock_release(&sched.lock);
 }
 
+void p_retire (P *pp) {
+  bool more;
+  p_drain(pp);
+  lock_acquire(&sched.lock);
+  p_to_idle(pp);
+  more = gq_any();
+  lock_release(&sched.lock);
+  if (more) wake_p();                  /* its goroutines are others' now */
+}
+
+void p_revive (void) {
+  int i;
+  lock_check_held(&sched.lock);
+  for (i = 0; i < load_rlx(&sched.nprocs); i++) {
+    P *pp = load_rlx(&sched.allp[i]);
+    if (load_acq(&pp->word) == P_DEAD) p_to_idle(pp);
+  }
+}
+
 int sched_maxprocs (int n) {
   int old, i;
   bool more = false;
+  world_hold();
   lock_acquire(&sched.lock);
   old = load_rlx(&sched.nprocs);
   if (n > 0 && n != old) {
@@ -235,15 +258,11 @@ int sched_maxprocs (int n) {
       }
     }
     store_seq(&sched.nprocs, i > 0 ? i : old);
-    for (i = 0; i < load_rlx(&sched.nprocs); i++) {
-      P *pp = load_rlx(&sched.allp[i]);
-      if (load_acq(&pp->word) == P_DEAD) {
-        p_to_idle(pp);
-        more = true;
-      }
-    }
+    p_revive();
+    more = true;
   }
   lock_release(&sched.lock);
+  world_release();
   if (more) wake_p();
   return old;
 }
@@ -341,9 +360,12 @@ void handoff_p (P *pp) {
   int32_t none = 0;
   int64_t next;
   if (load_seq(&sched.stopping) == 0) {
-    if (pp->id >= load_rlx(&sched.nprocs)) p_drain(pp);
-    else if (!runq_empty(pp) || gq_any()) {
-      add_rlx(&sched.nhandoffs, 1);
+    if (pp->id >= load_rlx(&sched.nprocs)) {
+      p_retire(pp);
+      return;
+    }
+    if (!runq_empty(pp) || gq_any()) {
+      stat_add(sched_m(), STAT_HANDOFFS, 1);
       start_m(pp, false);
       return;
     }
@@ -354,7 +376,8 @@ void handoff_p (P *pp) {
     }
   }
   lock_acquire(&sched.lock);
-  if (gq_any() && !load_rlx(&sched.stopping)) {
+  if (gq_any() && !load_rlx(&sched.stopping) &&
+      pp->id < load_rlx(&sched.nprocs)) {
     lock_release(&sched.lock);
     start_m(pp, false);
     return;
@@ -481,7 +504,7 @@ static G *steal_work (M *m) {
       g = runq_steal(pp, victim, i == 1 && load_acq(&victim->runnext) != NULL &&
                                  may_take_next(m, victim));
       if (g != NULL) {
-        add_rlx(&sched.nsteals, 1);
+        stat_add(m, STAT_STEALS, 1);
         return g;
       }
     }
@@ -633,6 +656,8 @@ static void execute (M *m, G *g) {
     return;
   }
   m->curg = g;
+  store_rlx(&g->since, load_rlx(&sched.clock));
+  stat_add(m, STAT_SWITCHES, 1);
   store_rel(&m->tick, load_rlx(&m->tick) + 1);
   store_rel(&m->curhost, g->host);
   sched_lend(m);
@@ -714,6 +739,7 @@ bool sched_init (const SchedHooks *h) {
   timers_init();
   sched.hooks = *h;
   sched.max_threads = 10000;
+  store_rlx(&sched.clock, os_now());
   goro_fatal_dump = dump;
   store_rlx(&sched.nprocs, 0);
   s = getenv("GOROMAXPROCS");
@@ -758,6 +784,7 @@ void sched_stop (void) {
   int64_t began = os_now(), waited;
   bool all, in_c;
   M *m;
+  world_hold();
   lock_acquire(&sched.lock);
   store_seq(&sched.stopping, 1);
   for (m = sched.idlem; m != NULL; m = m->next) note_wake(&m->note);
@@ -793,4 +820,5 @@ void sched_stop (void) {
   store_seq(&sched.stopping, 0);
   lock_release(&sched.lock);
   timers_free();
+  world_release();
 }

@@ -25,7 +25,9 @@
 #include <string.h>
 #include "check.h"
 #include "debug.h"
+#include "hostlook.h"
 #include "marshal.h"
+#include "report.h"
 #include "run.h"
 #include "start.h"
 
@@ -74,11 +76,12 @@ void preempt_inherited (State *s, lua_State *L) {
 static void give_way (lua_State *L, M *m, State *s) {
   if (load_rlx(&m->preempt) != load_rlx(&m->tick)) return;     /* of an earlier slice */
   store_rlx(&m->preempt, 0);
+  if (world_stands()) s->stop_seq = load_rlx(&sched.stop_seq);
   if (host_closing(s->g->host)) {
     die(L, s);
     return;
   }
-  add_rlx(&sched.npreempted, 1);
+  stat_add(m, STAT_PREEMPTIONS, 1);
   if (can_yield(s, L)) {
     s->yielding = Y_PREEMPT;
     lua_yield(L, 0);
@@ -127,6 +130,10 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
 static void preempt (M *m) {
   lua_State *L = m->curl;
   State *s;
+  if (m->is_host) {
+    hostlook_signal(m);
+    return;
+  }
   if (L == NULL || m->curg == NULL) return;
   s = m->curg->state;
   if (s == NULL || s->nopreempt || s->hooked != NULL) return;
@@ -189,6 +196,7 @@ int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k) 
   if (s->is_host) {
     s->hs->hook0 = lua_gethook(s->L);
     s->hs->mask0 = lua_gethookmask(s->L);
+    s->hs->waits_in = L;
     fence_seq();                       /* our claim = 1 before this; run_panic does the reverse */
     if (load_seq(&s->hs->npanics) != 0) now = WAKE_PANIC;
   }
@@ -249,7 +257,7 @@ int wait_unwind (lua_State *L, Here h) {
       raise_panic(L, hs);
       return luaL_error(L, "a goroutine panicked");
     case WAKE_DEADLOCK: {
-      char *text = run_report(h.g->host, "all goroutines are asleep - deadlock!");
+      char *text = report_deadlock(h.g->host, "all goroutines are asleep - deadlock!");
       free(hs->deadlock);
       hs->deadlock = text;             /* freed later: the next call may raise */
       store_rlx(&h.g->reason, WAIT_NONE);
@@ -285,95 +293,12 @@ int yield_k (lua_State *L, Here h) {
   return 0;
 }
 
-/* ---------------------------------------------------------------- reports */
-
-static size_t say (char *buf, size_t size, size_t at, const char *fmt, ...)
-  __attribute__((format(printf, 4, 5)));
-
-static size_t say (char *buf, size_t size, size_t at, const char *fmt, ...) {
-  va_list ap;
-  int n;
-  if (at >= size) return at;
-  va_start(ap, fmt);
-  n = vsnprintf(buf + at, size - at, fmt, ap);
-  va_end(ap);
-  if (n < 0) return at;
-  at += (size_t)n;
-  return at < size ? at : size - 1;
-}
-
-/* luaL_traceback would push values of one state onto another's stack: this looks only. */
-size_t run_traceback (lua_State *L, char *buf, size_t size) {
-  lua_Debug ar;
-  size_t at = 0;
-  int level;
-  for (level = 0; level < 30 && lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "Sln", &ar);
-    if (ar.what[0] == 'C' && ar.name == NULL) continue;          /* ours */
-    at = say(buf, size, at, "\n\t%s:", ar.short_src);
-    if (ar.currentline > 0) at = say(buf, size, at, "%d:", ar.currentline);
-    if (ar.name != NULL)
-      at = say(buf, size, at, " in %s '%s'", *ar.namewhat ? ar.namewhat : "function", ar.name);
-    else if (*ar.what == 'm') at = say(buf, size, at, " in main chunk");
-    else if (*ar.what != 'C')
-      at = say(buf, size, at, " in function <%s:%d>", ar.short_src, ar.linedefined);
-  }
-  return at;
-}
-
-/* "\ncreated by main at script.lua:12" */
-static size_t say_origin (State *s, char *buf, size_t size, size_t at) {
-  if (s->is_host) return at;
-  if (s->creator == 1) at = say(buf, size, at, "\ncreated by main");
-  else at = say(buf, size, at, "\ncreated by goroutine %" PRIu64, s->creator);
-  if (s->origin != NULL && s->origin->src[0] != '\0')
-    at = say(buf, size, at, " at %s:%d", s->origin->src, s->origin->line);
-  return at;
-}
-
-static size_t report_one (char *buf, size_t size, size_t at, G *g) {
-  State *s = g->state;
-  at = say(buf, size, at, "\n\ngoroutine %" PRIu64, g->id);
-  if (s != NULL && s->name != NULL) at = say(buf, size, at, " \"%s\"", s->name);
-  at = say(buf, size, at, " [%s]:", wait_reason(g));
-  if (s == NULL) return at;
-  if (s->is_host) {
-    lua_State *L = s->L;
-    at += run_traceback(L, buf + at, size - at);
-  }
-  else if (s->L != NULL) {
-    at += run_traceback(s->cur != NULL ? s->cur : s->L, buf + at, size - at);
-    if (s->cur != NULL && s->cur != s->L) at += run_traceback(s->L, buf + at, size - at);
-  }
-  return say_origin(s, buf, size, at);
-}
-
-#define REPORT_SIZE 65536
-#define REPORT_MAX 100                 /* goroutines shown in full */
-
-char *run_report (Host *h, const char *head) {
-  char *buf = malloc(REPORT_SIZE);
-  size_t at;
-  int n = 0;
-  G *g;
-  if (buf == NULL) return NULL;
-  at = say(buf, REPORT_SIZE, 0, "%s", head);
-  lock_acquire(&h->lock);
-  at = report_one(buf, REPORT_SIZE, at, h->main);
-  for (g = h->all; g != NULL; g = g->hnext)
-    if (n++ < REPORT_MAX) at = report_one(buf, REPORT_SIZE, at, g);
-  lock_release(&h->lock);
-  if (n > REPORT_MAX) at = say(buf, REPORT_SIZE, at, "\n\n... and %d more", n - REPORT_MAX);
-  return buf;
-}
-
 /* ---------------------------------------------------------------- panics */
 
 void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   HostState *hs = s->hs;
   Host *h = s->g->host;
-  size_t size = strlen(text) + (traceback ? strlen(traceback) : 0) + 512;
-  char *line = malloc(size);
+  Text line = { NULL, 0, 0 };
   Panic *p = NULL;
   bool wake = false;
   uint32_t policy;
@@ -381,21 +306,18 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   if (host_closing(h)) {               /* main has ended: nobody is told */
     lock_release(&h->lock);
     if (v != NULL) value_drop(v);
-    free(line);
     return;
   }
   policy = load_rlx(&hs->on_panic);
   lock_release(&h->lock);
-  if (line != NULL) {
-    size_t at = say(line, size, 0, "%s", text);
-    if (traceback != NULL && *traceback) at = say(line, size, at, "\n%s", traceback);
-    at = say_origin(s, line, size, at);
-    at = say(line, size, at, "\n");
-    fwrite(line, 1, at, stderr);
-    free(line);
-  }
+  text_add(&line, "%s", text);
+  if (traceback != NULL && *traceback) text_add(&line, "\n%s", traceback);
+  report_origin(&line, s);
+  text_add(&line, "\n");
+  if (line.s != NULL) fwrite(line.s, 1, line.len, stderr);
   else fprintf(stderr, "%s\n", text);
   fflush(stderr);
+  text_free(&line);
   if (policy == ON_PANIC_EXIT) run_exit(s, 2);
   if (policy == ON_PANIC_RAISE) {
     if (v != NULL && (p = malloc(sizeof *p)) != NULL) {
@@ -450,6 +372,21 @@ static int pack_results (lua_State *L) {           /* Value *, results ... */
   v->u.m = msg_from_lua(L, here(L).s, 2, lua_gettop(L) - 1);
   v->tag = V_MSG;
   return 0;
+}
+
+static size_t say (char *buf, size_t size, size_t at, const char *fmt, ...)
+  __attribute__((format(printf, 4, 5)));
+
+static size_t say (char *buf, size_t size, size_t at, const char *fmt, ...) {
+  va_list ap;
+  int n;
+  if (at >= size) return at;
+  va_start(ap, fmt);
+  n = vsnprintf(buf + at, size - at, fmt, ap);
+  va_end(ap);
+  if (n < 0) return at;
+  at += (size_t)n;
+  return at < size ? at : size - 1;
 }
 
 /* "goroutine 18 panicked: msg" */
@@ -711,7 +648,7 @@ void run_exit (State *s, int status) {
 const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt };
 
 void run_start (Here h, State *s) {
-  add_rlx(&sched.nspawned, 1);
+  stat_add(h.m, STAT_SPAWNED, 1);
   sysmon_start();
   sched_ready(h.m, s->g, false);
 }

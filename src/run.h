@@ -80,13 +80,6 @@ _Noreturn void run_exit (State *s, int status);
 /* Report a panic of 's': prints, and hands 'v' (taken) to the main script. */
 void run_panic (State *s, const char *text, const char *traceback, Value *v);
 
-/* All goroutines of a host and where they wait: a malloc'ed text, NULL without memory.  Only
-** where they cannot run meanwhile. */
-char *run_report (Host *h, const char *head);
-
-/* Traceback of a thread of another state, which nobody runs, as text of at most 'size'. */
-size_t run_traceback (lua_State *L, char *buf, size_t size);
-
 #pragma GCC visibility pop
 
 #endif

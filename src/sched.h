@@ -61,8 +61,10 @@ typedef struct Sched {
   Note sysmon_note;
   int ncpu;                            /* [I] CPUs this process may use */
   bool can_preempt;                    /* [I] our signal handler is installed */
-  /* figures for goro.stats */
-  _Atomic(uint64_t) nspawned, nsteals, nhandoffs, npreempted, nswitches_dead;
+  _Atomic(uint32_t) stop_seq;          /* [A] counts world_stops */
+  _Atomic(int64_t) clock;              /* [A] os_now of sysmon's last round */
+  /* figures for goro.stats: what Ms that have left counted, and who is no M */
+  _Atomic(uint64_t) stats[NSTATS];
 } Sched;
 
 extern Sched sched;
@@ -100,6 +102,31 @@ void sched_ready_all (M *m, GList *l);
 void sysmon_start (void);               /* once a goroutine exists */
 void sched_timer_added (int64_t when); /* somebody must wake up for it in time */
 
+/*
+** The world stands still (world.c) from world_stop to world_start: goroutines that are PARKED
+** or RUNNABLE stay so as far as running goes, and their states may be read.  'self': the
+** caller's M, whose P is lent, or NULL.  false: host 'h' ends, nothing was stopped.  The caller must
+** not raise, wait or ready anybody meanwhile; afterwards it may be without a P (sched_check_p).
+*/
+bool world_stop (M *self, Host *h);
+void world_start (void);
+static inline bool world_stands (void) { return load_rlx(&sched.nprocs) == 0; }
+void world_hold (void);                /* between these nobody stops it */
+void world_release (void);
+
+/* --- figures (stats.c) --- */
+static inline void stat_add (M *m, Stat s, uint64_t n) {
+  if (m != NULL) store_rlx(&m->stats[s], load_rlx(&m->stats[s]) + n);
+  else add_rlx(&sched.stats[s], n);
+}
+typedef struct Figures {
+  uint64_t n[NSTATS];
+  int64_t live;                        /* goroutines, main scripts counted */
+  int32_t procs, idle_procs, spinning, runnable;
+  int32_t workers, parked_workers;     /* threads of ours; of these idle or blocked */
+} Figures;
+void sched_figures (Figures *f);       /* takes sched.lock */
+
 /* --- inside layer 3 --- */
 bool m_take_back (M *m);               /* its lent P; false: sysmon has taken it */
 M *m_new (bool is_host);               /* NULL: no memory, or too many threads */
@@ -119,8 +146,10 @@ static inline bool gq_any (void) { return load_seq(&sched.ngq) != 0 || load_seq(
 bool p_acquire_idle (M *m);            /* sched.lock not held */
 void p_set (M *m, P *pp);
 P *p_release (M *m);
+void p_retire (P *pp);                 /* owned by nobody's M; its number is too high */
 void p_to_idle (P *pp);                /* sched.lock held */
 P *p_pop_idle (void);                  /* sched.lock held; NULL: none */
+void p_revive (void);                  /* sched.lock held: those that retired come back */
 void handoff_p (P *pp);
 void wake_p (void);
 void nap_timer_added (int64_t when);

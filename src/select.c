@@ -128,6 +128,7 @@ ChanResult select_go (M *m, G *g, Case *cases, int n, bool block, int *which) {
   }
   unlock_all(cases, locks, n);
   if (order != few) free(order);
+  if (r == CHAN_OK && (!cases[*which].send || ready.head != NULL)) stat_add(m, STAT_MESSAGES, 1);
   if (ready.head != NULL) sched_ready(m, ready.head, true);
   return r;
 }

@@ -305,6 +305,7 @@ Here here_slow (lua_State *L) {
       if (h.g->bound != NULL) h.g->bound->nhosts--;
       h.m->nhosts++;
       h.g->bound = h.m;
+      store_rel(&h.s->hs->home, h.m);
       lock_release(&sched.lock);
     }
     h.m->interrupted = host_interrupted;

@@ -70,6 +70,7 @@ typedef struct State {
   char *name;                          /* [L:host] goro.name */
   Origin *origin;                      /* [I] where it was started; hosts' and starters': the
                                           latest one of theirs is in 'latest' */
+  uint32_t stop_seq;                   /* [O] the world_stop that made it yield */
   uint64_t creator;                    /* [I] who started it: a goroutine's id */
   Origin *latest;                      /* [O] */
   char *traceback;                     /* [O] of the error being handled */
@@ -109,6 +110,13 @@ typedef struct HostState {
   _Atomic(uint32_t) npanics;           /* [A] both together */
   _Atomic(InitFn *) inits;             /* [A] goro.init, in order; live as long as the host */
   _Atomic(InitFn *) *inits_end;        /* [L:host] */
+  lua_State *waits_in;                 /* [O] which of its coroutines waits, or did last */
+  _Atomic(M *) home;                   /* [A] its thread's M, since it called goro last */
+  /* hostlook.c's */
+  _Atomic(uint32_t) look;              /* [A] is somebody asking where it is? */
+  struct Text *look_text;              /* where to write it; published by 'look' */
+  lua_Hook look_hook;                  /* [O] what its hook replaced */
+  int look_mask, look_count;
   lua_Hook hook0;                      /* [O] the hook when a wait began */
   int mask0;
   char *deadlock;                      /* [O] the report being raised */

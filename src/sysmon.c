@@ -59,6 +59,7 @@ static bool look_up (uint32_t id, Look *l) {
 static bool retake (P *pp, const Look *l, uint32_t word, uint32_t tick, int64_t cpu) {
   if (!cas_acqrel(&pp->word, &word, P_OWNED)) return false;
   if (!l->is_host && load_rlx(&l->m->retaken) == 0 && tick != 0) {
+    store_rlx(&l->m->retaken_since, pp->seen_when);
     store_rlx(&l->m->retaken, tick);
     l->m->retaken_cpu = cpu;
     nretaken++;
@@ -144,6 +145,7 @@ static void *sysmon_main (void *arg) {
     note_sleep(&sched.sysmon_note, left < nap && left > TICK_MIN ? left : nap);
     note_clear(&sched.sysmon_note);
     now = os_now();
+    store_rlx(&sched.clock, now);
     n = load_rlx(&sched.nprocs);
     soonest = FOREVER;
     for (i = 0; i < MAX_PROCS; i++) {

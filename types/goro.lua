@@ -611,6 +611,35 @@ function goro.num_cpu() end
 ---@nodiscard
 function goro.num_goroutine() end
 
+---Figures of this process.  The first seven count from its start.
+---@class goro.Stats
+---@field spawned integer goroutines started
+---@field switches integer how often a goroutine began to run, or went on
+---@field steals integer times a processor took work from another one's queue
+---@field handoffs integer times a processor was given to another thread, its own being inside C
+---@field preemptions integer times a goroutine that ran for long was made to yield
+---@field messages integer values received from channels
+---@field bytes_marshalled integer bytes of strings, tables and functions that crossed
+---@field live integer goroutines, main scripts counted
+---@field runnable integer goroutines that wait for a processor
+---@field maxprocs integer as `goro.maxprocs()`
+---@field idle_procs integer of these, how many have nothing to do
+---@field workers integer threads of goro's
+---@field parked_workers integer of these, how many sleep
+---@field spinning_workers integer how many look for work
+
+---The scheduler's figures: its counters, and how things are now.
+---@return goro.Stats stats
+---@nodiscard
+function goro.stats() end
+
+---Every goroutine of this script: number, name, what it does or waits for and for how long (from
+---0.1 s on), traceback, and where it was created.  All stand still meanwhile, but for those
+---inside C, whose tracebacks cannot be told.  Go: `runtime.Stack(buf, true)`.
+---@return string text
+---@nodiscard
+function goro.stacks() end
+
 ---The bound on the memory of each goroutine's state; environment `GOROMEMLIMIT`.
 ---@param bytes? integer the new bound, 0 for none; nil leaves it
 ---@return integer previous
