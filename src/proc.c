@@ -523,7 +523,7 @@ static bool anything_anywhere (void) {
 }
 
 /* NAPS, without a P.  false: nobody else is at work, there is nothing to wait for. */
-static bool nap (M *m) {
+static bool take_nap (M *m) {
   M *none = NULL;
   int64_t now, until;
   if (load_seq(&sched.nidlep) >= load_rlx(&sched.nprocs)) return false;
@@ -615,7 +615,7 @@ top:
   p_to_idle(pp);
   lock_release(&sched.lock);
   was_spinning = m->spinning;
-  if (was_spinning && nap(m) && p_acquire_idle(m)) goto top;
+  if (was_spinning && take_nap(m) && p_acquire_idle(m)) goto top;
   if (was_spinning) {
     m->spinning = false;
     sub_seq(&sched.nspinning, 1);
