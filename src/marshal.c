@@ -1,11 +1,17 @@
 /*
-** marshal.c - values on their way out: what a Value can hold itself, and messages.  Layer 5.
+** marshal.c - what a Value can hold itself, both ways; the rest is encode.c's and unmarshal.c's.
+** Layer 5.
 */
 #include "check.h"
 #include "marshal.h"
+#include "stdlibs.h"
+
+/* ---------------------------------------------------------------- out */
 
 Msg *msg_from_lua (lua_State *L, State *s, int idx, int n) {
-  Msg *m = msg_new();
+  Msg *m;
+  stack_room(L, n + 4);                /* (msg_encode's: nothing may raise in between) */
+  m = msg_new();
   if (m == NULL) luaL_error(L, "not enough memory");
   m->nvals = (uint32_t)n;
   if (msg_encode(L, s, m, lua_absindex(L, idx), n) != LUA_OK) {
@@ -99,4 +105,84 @@ bool value_from_error (lua_State *L, State *s, int idx, Value *v) {
     *v = NIL_VALUE;
   }
   return false;
+}
+
+/* ---------------------------------------------------------------- in */
+
+static int push_object (lua_State *L) {
+  Value *v = lua_touserdata(L, 1);
+  State *s = lua_touserdata(L, 2);
+  handle_push(L, s, v->u.o, v->view);
+  return 1;
+}
+
+static int push_bytes (lua_State *L) {
+  const Msg *m = lua_touserdata(L, 1);
+  lua_pushlstring(L, m->bytes, m->len);
+  return 1;
+}
+
+/* Push a string and release it, also when Lua has no memory for it: short ones are copied first,
+** so that nothing is held. */
+static void push_string (lua_State *L, Msg *m) {
+  char buf[512];
+  size_t len = m->len;
+  int status;
+  if (len <= sizeof buf) {
+    memcpy(buf, m->bytes, len);
+    msg_free(m);
+    lua_pushlstring(L, buf, len);
+    return;
+  }
+  lua_pushcfunction(L, push_bytes);
+  lua_pushlightuserdata(L, m);
+  status = lua_pcall(L, 1, 1, 0);
+  msg_free(m);
+  if (status != LUA_OK) lua_error(L);
+}
+
+void value_to_lua (lua_State *L, State *s, Value *v) {
+  switch (v->tag) {
+    case V_NIL: lua_pushnil(L); break;
+    case V_FALSE: lua_pushboolean(L, 0); break;
+    case V_TRUE: lua_pushboolean(L, 1); break;
+    case V_INT: lua_pushinteger(L, v->u.i); break;
+    case V_FLT: lua_pushnumber(L, v->u.n); break;
+    case V_LUD: lua_pushlightuserdata(L, v->u.p); break;
+    case V_CFN: lua_pushcfunction(L, stdlibs_map((lua_CFunction)v->u.f, s)); break;
+    case V_OBJ: {
+      int status;
+      lua_pushcfunction(L, push_object);
+      lua_pushlightuserdata(L, v);
+      lua_pushlightuserdata(L, s);
+      status = lua_pcall(L, 2, 1, 0);
+      value_drop(v);
+      if (status != LUA_OK) lua_error(L);
+      break;
+    }
+    case V_STR: {
+      Msg *m = v->u.m;
+      *v = NIL_VALUE;
+      push_string(L, m);
+      break;
+    }
+    case V_MSG: {
+      Msg *m = v->u.m;
+      *v = NIL_VALUE;
+      msg_to_lua(L, s, m);
+      break;
+    }
+  }
+}
+
+void value_to_lua_shared (lua_State *L, State *s, const Value *v) {
+  switch (v->tag) {
+    case V_OBJ: handle_push(L, s, v->u.o, v->view); break;
+    case V_STR: lua_pushlstring(L, v->u.m->bytes, v->u.m->len); break;
+    case V_MSG: msg_to_lua_shared(L, s, v->u.m); break;
+    default: {
+      Value copy = *v;                 /* owns nothing */
+      value_to_lua(L, s, &copy);
+    }
+  }
 }

@@ -5,104 +5,20 @@
 ** MAKE.  What is numbered is kept in a Lua table only if the message refers to some number.
 ** Every length is checked against the message's end: the bytes come from our own encoder, but a
 ** decoder that trusts nothing is one that can be fuzzed.
-**
-** CLASSES.  A class that is met for the first time, or in a newer version than the state's copy,
-** goes into the session's queue; its table, empty at first, can be used at once as a metatable.
-** The queue is worked off when the message's values are complete, and before a function makes an
-** object (which may call methods).  If that fails, the copies in the queue are filled when they
-** are met next.
 */
 #include <stdlib.h>
 #include <string.h>
-#include "classes.h"
-#include "marshal.h"
 #include "stdlibs.h"
+#include "unmarshal.h"
 
-enum { F_TABLE, F_FIELDS, F_FUNC };
-
-typedef struct DFrame {
-  int idx;                             /* stack: the table or function */
-  uint32_t narr, nhash;                /* still to come, in all */
-  uint32_t i;                          /* array elements or upvalues set */
-  uint8_t nup, kind;
-  bool meta;                           /* a metatable comes */
-} DFrame;
-
-typedef struct DRun {                  /* all values, or the function of a MAKE */
-  uint32_t done;                       /* of those put off here */
-  int nframes;
-  DFrame frames[DEPTH + 2];
-} DRun;
-
-/* Of what was put off: malloc'ed, known to the session, which frees it if something raises. */
-typedef struct Sizes {
-  struct Sizes *next, **link;
-  uint32_t cap;
-  struct { uint32_t narr, nhash; bool meta; } of[];
-} Sizes;
-
-typedef struct Fill { ClassRec *r; Version *v; } Fill;         /* counted */
-
-/* One message, with the bodies of the classes that come with it. */
-typedef struct DSession {
-  lua_State *L;
-  State *s;
-  bool entered;                        /* classes_enter */
-  Fill *fills;
-  uint32_t nfills, capfills, filled;
-  Sizes *sizes;                        /* those in use */
-} DSession;
-
-typedef struct Dec {
-  lua_State *L;
-  State *s;
-  DSession *x;
-  const Msg *m;
-  const Version *v;                    /* a class's body: of this version */
-  const char *p, *end;
-  int objs;                            /* stack: objs[number + 1]; nil: not needed */
-  int later;                           /* stack: what comes later, in order; nil: nothing yet */
-  int class;                           /* stack: the class pushed last */
-  int module;                          /* stack: the module's value pushed last */
-  uint32_t nobj, nshared;
-  uint32_t last_class;                 /* its number + 1 */
-  const char *modref, *modref_end;     /* where its path stands */
-  Sizes *sizes;                        /* of what comes later */
-  uint32_t nlater;
-  int depth;                           /* of MAKEs */
-  DRun *run;
-} Dec;
-
-static _Noreturn void broken (Dec *d) {
+_Noreturn void dec_broken (Dec *d) {
   luaL_error(d->L, "broken message");
   abort();                             /* not reached */
 }
 
-static _Noreturn void no_memory (lua_State *L) {
+_Noreturn void dec_no_memory (lua_State *L) {
   luaL_error(L, "not enough memory");
   abort();                             /* not reached */
-}
-
-/* ---------------------------------------------------------------- bytes */
-
-static inline void need (Dec *d, size_t n) {
-  if ((size_t)(d->end - d->p) < n) broken(d);
-}
-
-static inline int get (Dec *d) { need(d, 1); return (unsigned char)*d->p++; }
-
-static inline uint32_t get_u32 (Dec *d) {
-  uint32_t v;
-  need(d, 4);
-  memcpy(&v, d->p, 4);
-  d->p += 4;
-  return v;
-}
-
-static inline void get_word (Dec *d, void *v) {
-  need(d, 8);
-  memcpy(v, d->p, 8);
-  d->p += 8;
 }
 
 static size_t get_long (Dec *d, int b) {
@@ -110,7 +26,7 @@ static size_t get_long (Dec *d, int b) {
   int shift = 7;
   do {
     b = get(d);
-    if (shift > 63) broken(d);
+    if (shift > 63) dec_broken(d);
     n |= (size_t)(b & 127) << shift;
     shift += 7;
   } while (b & 128);
@@ -139,7 +55,7 @@ static void grow_sizes (Dec *d) {
   DSession *x = d->x;
   uint32_t cap = d->sizes == NULL ? 16 : d->sizes->cap * 2;
   Sizes *z = realloc(d->sizes, sizeof *z + cap * sizeof z->of[0]);
-  if (z == NULL) no_memory(d->L);
+  if (z == NULL) dec_no_memory(d->L);
   z->cap = cap;
   if (d->sizes == NULL) {
     z->next = x->sizes;
@@ -182,7 +98,7 @@ static int get_code (Dec *d) {         /* push the function; its number of upval
   nup = get(d);
   lua_pushvalue(L, -1);
   lua_getinfo(L, ">u", &ar);
-  if (ar.nups != nup) broken(d);
+  if (ar.nups != nup) dec_broken(d);
   return nup;
 }
 
@@ -193,9 +109,9 @@ static void clear_upvalues (lua_State *L, int nup) {
   }
 }
 
-static DFrame *open_frame (Dec *d, int kind) {
+DFrame *dec_frame (Dec *d, int kind) {
   DFrame *f;
-  if (d->run->nframes > DEPTH) broken(d);
+  if (d->run->nframes > DEPTH) dec_broken(d);
   f = &d->run->frames[d->run->nframes++];
   memset(f, 0, sizeof *f);
   stack_room(d->L, LUA_MINSTACK);
@@ -211,67 +127,9 @@ static void new_table (Dec *d, int *flags, uint32_t *narr, uint32_t *nhash) {
   *narr = get_u32(d);
   *nhash = get_u32(d);
   left = (size_t)(d->end - d->p);
-  if (*narr > left || *nhash > left / 2 || *narr > INT32_MAX || *nhash > INT32_MAX) broken(d);
+  if (*narr > left || *nhash > left / 2 || *narr > INT32_MAX || *nhash > INT32_MAX) dec_broken(d);
   lua_createtable(d->L, (int)*narr, (int)*nhash);
   number(d);
-}
-
-/* ---------------------------------------------------------------- classes */
-
-/* The reference to 'v' is taken over; room was made. */
-static void queue (DSession *x, ClassRec *r, Version *v) {
-  Fill *f = &x->fills[x->nfills++];
-  f->r = r;
-  f->v = v;
-  r->queue = x;
-  r->queued = v->no;
-}
-
-static void make_room (DSession *x) {
-  if (!x->entered) {
-    classes_enter(x->L, x->s);
-    x->entered = true;
-  }
-  if (x->nfills == x->capfills) {
-    uint32_t cap = x->capfills ? x->capfills * 2 : 8;
-    Fill *p = realloc(x->fills, cap * sizeof *p);
-    if (p == NULL) no_memory(x->L);
-    x->fills = p;
-    x->capfills = cap;
-  }
-}
-
-/* Is a copy as this version tells, or will be?  (The original always is.) */
-static bool is_fresh (const DSession *x, const ClassRec *r, uint64_t no) {
-  if (r->queue == x && r->queued >= no) return true;
-  return r->v != NULL && (r->home || r->v->no >= no);
-}
-
-/* Push the class's table: the state's own or its copy, made if there is none; queue it if it
-** must be filled.  'v': the version at hand; NULL: the latest. */
-static void push_class (Dec *d, Class *c, Version *v) {
-  lua_State *L = d->L;
-  DSession *x = d->x;
-  ClassRec *r;
-  bool there;
-  make_room(x);
-  stack_room(L, LUA_MINSTACK);
-  r = classes_know(L, d->s, c);
-  there = classes_push(L, r);
-  if (there && v != NULL && is_fresh(x, r, v->no)) return;
-  v = v == NULL || r->home ? class_latest(c) : (obj_ref(&v->o), v);
-  if (v == NULL) broken(d);
-  if (!there) {
-    /* (a record without a table was of one that is gone, or is new) */
-    if (r->v != NULL) version_unref(r->v);
-    r->v = NULL;
-    queue(x, r, v);                    /* v is the queue's from here on */
-    lua_pop(L, 1);
-    lua_createtable(L, 0, v->nfields < INT32_MAX ? (int)v->nfields : 0);
-    classes_bind(L, d->s, r, -1);
-  }
-  else if (is_fresh(x, r, v->no)) version_unref(v);
-  else queue(x, r, v);
 }
 
 static void get_class (Dec *d) {
@@ -282,13 +140,13 @@ static void get_class (Dec *d) {
     return;
   }
   if (d->v != NULL) {
-    if (n >= d->v->ndeps) broken(d);
-    push_class(d, d->v->deps[n], NULL);
+    if (n >= d->v->ndeps) dec_broken(d);
+    dec_push_class(d, d->v->deps[n], NULL);
   }
   else {
     Obj *o;
-    if (n >= d->m->nobjs || (o = d->m->objs[n])->type != OBJ_CLASS) broken(d);
-    push_class(d, ((Version *)o)->c, (Version *)o);
+    if (n >= d->m->nobjs || (o = d->m->objs[n])->type != OBJ_CLASS) dec_broken(d);
+    dec_push_class(d, ((Version *)o)->c, (Version *)o);
   }
   lua_pushvalue(L, -1);
   lua_replace(L, d->class);
@@ -343,14 +201,14 @@ static inline bool get_value (Dec *d) {
       uint32_t n = get_u32(d);
       int view = get(d);
       if (n >= d->m->nobjs || view > VIEW_CALL || d->m->objs[n]->type >= OBJ_NTYPES ||
-          (view == VIEW_CALL && handle_types[d->m->objs[n]->type]->call == NULL)) broken(d);
+          (view == VIEW_CALL && handle_types[d->m->objs[n]->type]->call == NULL)) dec_broken(d);
       handle_push(L, d->s, d->m->objs[n], view);
       return true;
     }
     case T_GLOBALS: lua_pushglobaltable(L); return true;
     case T_REF: {
       uint32_t n = get_u32(d);
-      if (n >= d->nobj || d->nshared == 0) broken(d);
+      if (n >= d->nobj || d->nshared == 0) dec_broken(d);
       lua_rawgeti(L, d->objs, (lua_Integer)n + 1);
       return true;
     }
@@ -360,7 +218,7 @@ static inline bool get_value (Dec *d) {
       DFrame *f;
       new_table(d, &flags, &narr, &nhash);
       if (narr == 0 && nhash == 0 && flags == 0) return true;
-      f = open_frame(d, F_TABLE);
+      f = dec_frame(d, F_TABLE);
       f->narr = narr;
       f->nhash = nhash;
       f->meta = (flags & TABLE_HAS_META) != 0;
@@ -377,7 +235,7 @@ static inline bool get_value (Dec *d) {
       int nup = get_code(d);
       number(d);
       if (nup == 0) return true;
-      open_frame(d, F_FUNC)->nup = (uint8_t)nup;
+      dec_frame(d, F_FUNC)->nup = (uint8_t)nup;
       return false;
     }
     case T_LATER_FUNC: {
@@ -390,20 +248,22 @@ static inline bool get_value (Dec *d) {
     case T_CLASS: get_class(d); return true;
     case T_MODREF: get_modref(d); return true;
     case T_MAKE: get_make(d); return true;
-    default: broken(d);
+    default: dec_broken(d);
   }
 }
+
+bool dec_value (Dec *d) { return get_value(d); }
 
 static void get_key (Dec *d) {
   lua_State *L = d->L;
   if (!get_value(d) || lua_isnil(L, -1) ||         /* keys are never frames */
       (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) != lua_tonumber(L, -1)))
-    broken(d);
+    dec_broken(d);
 }
 
 /* Set the metatable on top (popped) of the table at 'idx'. */
 static void set_metatable (Dec *d, int idx) {
-  if (lua_type(d->L, -1) != LUA_TTABLE) broken(d);
+  if (lua_type(d->L, -1) != LUA_TTABLE) dec_broken(d);
   lua_setmetatable(d->L, idx);
 }
 
@@ -416,7 +276,7 @@ static void step_table (Dec *d, DFrame *f) {
       lua_rawset(L, t);
       f->nhash--;
     }
-    else broken(d);
+    else dec_broken(d);
   }
   while (f->i < f->narr) {
     if (!get_value(d)) return;
@@ -429,7 +289,7 @@ static void step_table (Dec *d, DFrame *f) {
     f->nhash--;
   }
   if (f->meta) {
-    if (!get_value(d)) broken(d);
+    if (!get_value(d)) dec_broken(d);
     set_metatable(d, t);
   }
   d->run->nframes--;
@@ -446,10 +306,10 @@ static void step_function (Dec *d, DFrame *f) {
       d->p++;
       n = get_u32(d);
       k = get(d);
-      if (n >= d->nobj || d->nshared == 0) broken(d);
+      if (n >= d->nobj || d->nshared == 0) dec_broken(d);
       lua_rawgeti(L, d->objs, (lua_Integer)n + 1);
       if (lua_type(L, -1) != LUA_TFUNCTION || lua_iscfunction(L, -1) ||
-          lua_getupvalue(L, -1, k) == NULL) broken(d);
+          lua_getupvalue(L, -1, k) == NULL) dec_broken(d);
       lua_pop(L, 1);
       lua_upvaluejoin(L, f->idx, (int)++f->i, -1, k);
       lua_pop(L, 1);
@@ -462,7 +322,7 @@ static void step_function (Dec *d, DFrame *f) {
   d->run->nframes--;
 }
 
-static void run_frames (Dec *d) {
+void dec_run (Dec *d) {
   DRun *run = d->run;
   while (run->nframes > 0) {
     DFrame *f = &run->frames[run->nframes - 1];
@@ -482,18 +342,18 @@ static void run_later (Dec *d, uint32_t from) {
     lua_rawseti(L, d->later, (lua_Integer)k + 1);
     if (lua_type(L, -1) == LUA_TFUNCTION) {
       lua_Debug ar;
-      f = open_frame(d, F_FUNC);
+      f = dec_frame(d, F_FUNC);
       lua_pushvalue(L, -1);
       lua_getinfo(L, ">u", &ar);
       f->nup = ar.nups;
     }
     else {
-      f = open_frame(d, F_TABLE);
+      f = dec_frame(d, F_TABLE);
       f->narr = d->sizes->of[k].narr;
       f->nhash = d->sizes->of[k].nhash;
       f->meta = d->sizes->of[k].meta;
     }
-    run_frames(d);
+    dec_run(d);
     lua_pop(L, 1);
   }
   d->nlater = d->run->done = from;
@@ -563,15 +423,15 @@ static void get_modref (Dec *d) {
   }
   h = get_u32(d);
   n = get(d);
-  if (h > d->m->nobjs || (h > 0 && d->m->objs[h - 1]->type != OBJ_HERITAGE) || n == 0) broken(d);
+  if (h > d->m->nobjs || (h > 0 && d->m->objs[h - 1]->type != OBJ_HERITAGE) || n == 0) dec_broken(d);
   stack_room(L, LUA_MINSTACK);
   lua_createtable(L, n, 0);
   path = lua_gettop(L);
   for (i = 1; i <= n; i++) {
     need(d, 1);
-    if (*d->p > T_LUD || !get_value(d)) broken(d);             /* scalars */
-    if (i == 1 && lua_type(L, -1) != LUA_TSTRING) broken(d);
-    if (lua_isnil(L, -1)) broken(d);
+    if (*d->p > T_LUD || !get_value(d)) dec_broken(d);             /* scalars */
+    if (i == 1 && lua_type(L, -1) != LUA_TSTRING) dec_broken(d);
+    if (lua_isnil(L, -1)) dec_broken(d);
     lua_rawseti(L, path, i);
   }
   lua_pushcfunction(L, resolve);
@@ -586,9 +446,30 @@ static void get_modref (Dec *d) {
   d->modref_end = d->p;
 }
 
-/* ---------------------------------------------------------------- class bodies */
+/* ---------------------------------------------------------------- __goro */
 
-static void begin (Dec *d, DSession *x, const Msg *m, DRun *run, int depth) {
+static void get_make (Dec *d) {
+  lua_State *L = d->L;
+  uint32_t n = ++d->nobj, from = d->nlater;
+  DRun run, *up = d->run;
+  if (++d->depth > MAKE_DEPTH) dec_broken(d);
+  run.done = from;
+  run.nframes = 0;
+  d->run = &run;
+  stack_room(L, LUA_MINSTACK);
+  if (!get_value(d)) dec_run(d);
+  run_later(d, from);
+  dec_work_off(d->x, d->depth);
+  d->run = up;
+  d->depth--;
+  if (lua_type(L, -1) != LUA_TFUNCTION) dec_broken(d);
+  lua_call(L, 0, 1);                   /* it makes the object */
+  set_number(d, n);
+}
+
+/* ---------------------------------------------------------------- messages */
+
+void dec_begin (Dec *d, DSession *x, const Msg *m, DRun *run, int depth) {
   lua_State *L = x->L;
   memset(d, 0, sizeof *d);
   d->L = L;
@@ -609,229 +490,17 @@ static void begin (Dec *d, DSession *x, const Msg *m, DRun *run, int depth) {
   lua_settop(L, d->module);
   d->nshared = get_u32(d);
   if (d->nshared > 0) {
-    if (d->nshared > (size_t)(d->end - d->p)) broken(d);
+    if (d->nshared > (size_t)(d->end - d->p)) dec_broken(d);
     lua_createtable(L, (int)(d->nshared > 1000000 ? 1000000 : d->nshared), 0);
     lua_replace(L, d->objs);
   }
 }
 
-static void finish (Dec *d) {
+void dec_finish (Dec *d) {
   run_later(d, 0);
   if (d->sizes != NULL) free_sizes(d->sizes);
   d->sizes = NULL;
 }
-
-/* The five values of the body of 'v'; the fields into the table at 't'.  The other four are
-** left on the stack. */
-static void get_body (DSession *x, const Version *v, int t, int depth) {
-  lua_State *L = x->L;
-  Dec d;
-  DRun run;
-  DFrame *f;
-  int i, base = lua_gettop(L);
-  begin(&d, x, v->body, &run, depth);
-  d.v = v;
-  if (get_u32(&d) != 5 || get(&d) != T_FIELDS) broken(&d);
-  lua_pushvalue(L, t);
-  f = open_frame(&d, F_FIELDS);
-  f->nhash = get_u32(&d);
-  run_frames(&d);
-  lua_pop(L, 1);
-  for (i = 0; i < 4; i++)
-    if (!get_value(&d)) run_frames(&d);
-  finish(&d);
-  for (i = 0; i < 4; i++) lua_replace(L, base + 4 - i);
-  lua_settop(L, base + 4);
-}
-
-/* Push the set of keys that version 'v' of the class has. */
-static void push_keys (DSession *x, const Version *v, int depth) {
-  lua_State *L = x->L;
-  int set = lua_gettop(L) + 1;
-  lua_newtable(L);
-  if (v->prev != NULL) {               /* (not deep: encode.c bounds it) */
-    lua_pop(L, 1);
-    push_keys(x, v->prev, depth);
-  }
-  if (v->body == NULL) return;
-  lua_newtable(L);
-  get_body(x, v, set + 1, depth);      /* removed, ... */
-  lua_pushnil(L);
-  while (lua_next(L, set + 1)) {
-    lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_pushboolean(L, 1);
-    lua_rawset(L, set);
-  }
-  if (lua_istable(L, set + 2)) {
-    int i, n = (int)lua_rawlen(L, set + 2);
-    for (i = 1; i <= n; i++) {
-      lua_rawgeti(L, set + 2, i);
-      lua_pushnil(L);
-      lua_rawset(L, set);
-    }
-  }
-  lua_settop(L, set);
-}
-
-static void take_metatable (lua_State *L, int t, int meta) {   /* table, false: none, nil: as it was */
-  if (lua_isnil(L, meta)) return;
-  if (lua_istable(L, meta)) lua_pushvalue(L, meta);
-  else lua_pushnil(L);
-  lua_setmetatable(L, t);
-}
-
-/* Set what has changed since version 'known' of the copy at 't', by a whole version. */
-static void apply_whole (DSession *x, const ClassRec *r, const Version *v, int t, int depth) {
-  lua_State *L = x->L;
-  uint64_t known = r->v->no;
-  int base = lua_gettop(L), fields = base + 2, stamps = base + 5;
-  lua_Integer i, n;
-  push_keys(x, r->v, depth);           /* base + 1 */
-  lua_newtable(L);
-  get_body(x, v, fields, depth);       /* removed, metatable, stamps, its stamp */
-  n = lua_istable(L, stamps) ? (lua_Integer)lua_rawlen(L, stamps) : 0;
-  for (i = 1; i < n; i += 2) {
-    lua_rawgeti(L, stamps, i);
-    lua_pushvalue(L, -1);
-    lua_pushnil(L);
-    lua_rawset(L, base + 1);           /* it is still there */
-    lua_rawgeti(L, stamps, i + 1);
-    if ((uint64_t)lua_tointeger(L, -1) > known) {
-      lua_pushvalue(L, -2);
-      lua_pushvalue(L, -1);
-      lua_rawget(L, fields);
-      lua_rawset(L, t);
-    }
-    lua_settop(L, base + 6);
-  }
-  if (n == 0) {                        /* all of it is new */
-    lua_pushnil(L);
-    while (lua_next(L, fields)) {
-      lua_pushvalue(L, -2);
-      lua_pushnil(L);
-      lua_rawset(L, base + 1);
-      lua_pushvalue(L, -2);
-      lua_insert(L, -2);
-      lua_rawset(L, t);
-    }
-  }
-  lua_pushnil(L);
-  while (lua_next(L, base + 1)) {      /* removed at home */
-    lua_pop(L, 1);
-    lua_pushvalue(L, -1);
-    lua_pushnil(L);
-    lua_rawset(L, t);
-  }
-  if ((uint64_t)lua_tointeger(L, base + 6) > known) take_metatable(L, t, base + 4);
-  lua_settop(L, base);
-}
-
-static void apply_change (DSession *x, const Version *v, int t, int depth) {
-  lua_State *L = x->L;
-  int base = lua_gettop(L);
-  if (v->body == NULL) return;
-  get_body(x, v, t, depth);            /* removed, metatable, ... */
-  if (lua_istable(L, base + 1)) {
-    lua_Integer i, n = (lua_Integer)lua_rawlen(L, base + 1);
-    for (i = 1; i <= n; i++) {
-      lua_rawgeti(L, base + 1, i);
-      lua_pushnil(L);
-      lua_rawset(L, t);
-    }
-  }
-  take_metatable(L, t, base + 2);
-  lua_settop(L, base);
-}
-
-/* Bring the class's table, on top, to version 'v'. */
-static void fill (DSession *x, ClassRec *r, Version *v, int depth) {
-  lua_State *L = x->L;
-  int t = lua_gettop(L);
-  uint64_t known = r->v != NULL ? r->v->no : 0;
-  const Version *u, *stop = NULL;      /* applied last to first: those after 'stop' */
-  if (known >= v->no) return;
-  stack_room(L, LUA_MINSTACK);
-  for (;;) {
-    const Version *next = NULL;
-    for (u = v; u != stop; u = u->prev) {
-      if (u->no <= known) break;       /* (not one of the copy's line: a gap is harmless) */
-      next = u;
-    }
-    if (next == NULL) break;
-    if (next->prev != NULL) apply_change(x, next, t, depth);
-    else if (r->v == NULL) {
-      get_body(x, next, t, depth);
-      take_metatable(L, t, t + 2);
-      lua_settop(L, t);
-    }
-    else apply_whole(x, r, next, t, depth);
-    stop = next;
-    if (next == v) break;
-  }
-}
-
-/* The classes that 'v' names, up to the last one that the copy knew of, are brought up to date
-** if the state has them. */
-static void refresh_deps (DSession *x, const Version *v, uint64_t known) {
-  for (; v != NULL && v->no > known; v = v->prev) {
-    uint32_t i;
-    for (i = 0; i < v->ndeps; i++) {
-      ClassRec *r = classes_rec(x->s, v->deps[i]);
-      Version *u;
-      if (r == NULL || r->home || r->v == NULL) continue;
-      make_room(x);
-      u = class_latest(r->c);
-      if (u == NULL) continue;
-      if (is_fresh(x, r, u->no)) version_unref(u);
-      else queue(x, r, u);
-    }
-  }
-}
-
-static void work_off (DSession *x, int depth) {
-  lua_State *L = x->L;
-  while (x->filled < x->nfills) {
-    Fill f = x->fills[x->filled++];    /* (the array may move) */
-    stack_room(L, LUA_MINSTACK);
-    if (classes_push(L, f.r)) {
-      uint64_t known = f.r->v != NULL ? f.r->v->no : 0;
-      fill(x, f.r, f.v, depth);
-      refresh_deps(x, f.v, known);
-      if (known < f.v->no) {
-        if (f.r->v != NULL) version_unref(f.r->v);
-        f.r->v = f.v;
-        obj_ref(&f.v->o);
-        f.r->dirty = f.r->home;        /* made anew at home: nothing is known of its shape */
-        if (f.r->last_no < f.v->no) f.r->last_no = f.v->no;
-      }
-    }
-    lua_pop(L, 1);
-  }
-}
-
-/* ---------------------------------------------------------------- __goro */
-
-static void get_make (Dec *d) {
-  lua_State *L = d->L;
-  uint32_t n = ++d->nobj, from = d->nlater;
-  DRun run, *up = d->run;
-  if (++d->depth > MAKE_DEPTH) broken(d);
-  run.done = from;
-  run.nframes = 0;
-  d->run = &run;
-  stack_room(L, LUA_MINSTACK);
-  if (!get_value(d)) run_frames(d);
-  run_later(d, from);
-  work_off(d->x, d->depth);
-  d->run = up;
-  d->depth--;
-  if (lua_type(L, -1) != LUA_TFUNCTION) broken(d);
-  lua_call(L, 0, 1);                   /* it makes the object */
-  set_number(d, n);
-}
-
-/* ---------------------------------------------------------------- messages */
 
 static int decode (lua_State *L) {     /* DSession *, Msg * -> values */
   DSession *x = lua_touserdata(L, 1);
@@ -839,14 +508,14 @@ static int decode (lua_State *L) {     /* DSession *, Msg * -> values */
   Dec d;
   DRun run;
   uint32_t i, n;
-  begin(&d, x, m, &run, 0);
+  dec_begin(&d, x, m, &run, 0);
   n = get_u32(&d);
-  if (n > (size_t)(d.end - d.p) || n > INT32_MAX) broken(&d);
+  if (n > (size_t)(d.end - d.p) || n > INT32_MAX) dec_broken(&d);
   stack_room(L, (int)n + LUA_MINSTACK);
   for (i = 0; i < n; i++)
-    if (!get_value(&d)) run_frames(&d);
-  finish(&d);
-  work_off(x, 0);
+    if (!get_value(&d)) dec_run(&d);
+  dec_finish(&d);
+  dec_work_off(x, 0);
   return (int)n;
 }
 
@@ -900,82 +569,3 @@ int msg_to_lua_shared (lua_State *L, State *s, const Msg *m) {
   return lua_gettop(L) - top;
 }
 
-/* ---------------------------------------------------------------- single values */
-
-static int push_object (lua_State *L) {
-  Value *v = lua_touserdata(L, 1);
-  State *s = lua_touserdata(L, 2);
-  handle_push(L, s, v->u.o, v->view);
-  return 1;
-}
-
-static int push_bytes (lua_State *L) {
-  const Msg *m = lua_touserdata(L, 1);
-  lua_pushlstring(L, m->bytes, m->len);
-  return 1;
-}
-
-/* Push a string and release it, also when Lua has no memory for it: short ones are copied first,
-** so that nothing is held. */
-static void push_string (lua_State *L, Msg *m) {
-  char buf[512];
-  size_t len = m->len;
-  int status;
-  if (len <= sizeof buf) {
-    memcpy(buf, m->bytes, len);
-    msg_free(m);
-    lua_pushlstring(L, buf, len);
-    return;
-  }
-  lua_pushcfunction(L, push_bytes);
-  lua_pushlightuserdata(L, m);
-  status = lua_pcall(L, 1, 1, 0);
-  msg_free(m);
-  if (status != LUA_OK) lua_error(L);
-}
-
-void value_to_lua (lua_State *L, State *s, Value *v) {
-  switch (v->tag) {
-    case V_NIL: lua_pushnil(L); break;
-    case V_FALSE: lua_pushboolean(L, 0); break;
-    case V_TRUE: lua_pushboolean(L, 1); break;
-    case V_INT: lua_pushinteger(L, v->u.i); break;
-    case V_FLT: lua_pushnumber(L, v->u.n); break;
-    case V_LUD: lua_pushlightuserdata(L, v->u.p); break;
-    case V_CFN: lua_pushcfunction(L, stdlibs_map((lua_CFunction)v->u.f, s)); break;
-    case V_OBJ: {
-      int status;
-      lua_pushcfunction(L, push_object);
-      lua_pushlightuserdata(L, v);
-      lua_pushlightuserdata(L, s);
-      status = lua_pcall(L, 2, 1, 0);
-      value_drop(v);
-      if (status != LUA_OK) lua_error(L);
-      break;
-    }
-    case V_STR: {
-      Msg *m = v->u.m;
-      *v = NIL_VALUE;
-      push_string(L, m);
-      break;
-    }
-    case V_MSG: {
-      Msg *m = v->u.m;
-      *v = NIL_VALUE;
-      msg_to_lua(L, s, m);
-      break;
-    }
-  }
-}
-
-void value_to_lua_shared (lua_State *L, State *s, const Value *v) {
-  switch (v->tag) {
-    case V_OBJ: handle_push(L, s, v->u.o, v->view); break;
-    case V_STR: lua_pushlstring(L, v->u.m->bytes, v->u.m->len); break;
-    case V_MSG: msg_to_lua_shared(L, s, v->u.m); break;
-    default: {
-      Value copy = *v;                 /* owns nothing */
-      value_to_lua(L, s, &copy);
-    }
-  }
-}
