@@ -80,10 +80,10 @@ bool hostlook_ask (Host *h, Text *t) {
       os_preempt_signal(m->thread);
       signalled = true;
     }
-    nap(ns);
+    doze(ns);
     if (ns < SECOND / 1000) ns *= 2;
   }
-  while (load_acq(&hs->look) != LOOK_DONE) nap(ns);
+  while (load_acq(&hs->look) != LOOK_DONE) doze(ns);
   store_rel(&hs->look, LOOK_NONE);
   return true;
 }

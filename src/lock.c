@@ -67,7 +67,7 @@ void lock_wake (Lock *l) {
   os_futex_wake(&l->gen, 1);
 }
 
-void nap (int64_t ns) {
+void doze (int64_t ns) {
   _Atomic(uint32_t) never;
   store_rlx(&never, 0);
   os_futex_wait(&never, 0, ns);

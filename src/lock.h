@@ -59,7 +59,7 @@ static inline void lock_release (Lock *l) {
   if (load_rlx(&l->sleepers) != 0) lock_wake(l);
 }
 
-void nap (int64_t ns);                 /* where there is nothing to be woken by; may be shorter */
+void doze (int64_t ns);                 /* where there is nothing to be woken by; may be shorter */
 
 /*
 ** A note: one sleeps, one wakes, once; a wake-up before the sleep is not lost.  Cleared by the

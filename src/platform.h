@@ -5,7 +5,7 @@
 #define GORO_PLATFORM_H
 
 #include <pthread.h>
-#include <signal.h>
+#include <sys/select.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "atomics.h"

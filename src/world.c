@@ -117,7 +117,7 @@ bool world_stop (M *self, Host *h) {
   goro_check(self == NULL || !self->owned);
   while (pthread_mutex_trylock(&world_lock) != 0) {
     if (h != NULL && host_closing(h)) return false;          /* its end holds the lock */
-    nap(NAP_MAX);
+    doze(NAP_MAX);
   }
   for (i = 1; i < load_acq(&sched.nallm); i++) {
     M *m = load_acq(&sched.allm[i]);
@@ -138,7 +138,7 @@ bool world_stop (M *self, Host *h) {
     for (i = 1; i < load_acq(&sched.nallm); i++)   /* those without a P compute, too */
       if (ask(i, self)) still = false;
     if (still) return true;
-    nap(ns);
+    doze(ns);
     if (ns < NAP_MAX) ns *= 2;
   }
 }

@@ -50,7 +50,7 @@ static void stop_once (M *m) {
     still[i] = load_acq(&gs[i]->status) != G_RUNNING;
     before[i] = load_seq(&slices[i]);
   }
-  nap(20000);
+  doze(20000);
   for (i = 0; i < N; i++) {
     now = load_seq(&slices[i]);
     CHECK(now == before[i] || (!still[i] && now == before[i] + 1 && now % 2 == 0));
@@ -64,7 +64,7 @@ static void *other_stopper (void *arg) {
   (void)arg;
   while (!load_seq(&all_over)) {
     stop_once(NULL);
-    nap(50000);
+    doze(50000);
   }
   return NULL;
 }
