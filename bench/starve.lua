@@ -1,6 +1,6 @@
 -- Can those that compute hold up one that sleeps?  100 goroutines compute without end, one
--- sleeps 1 ms a thousand times; prints how late it wakes.  Fails if more than 1% of its wake-ups
--- are later than 25 ms.  GOROMAXPROCS=1 tools/lua bench/starve.lua [spinners [sleeps]]
+-- sleeps 1 ms a thousand times; prints how late it wakes.  Fails if more than 1% of its
+-- wake-ups are later than 25 ms.  GOROMAXPROCS=1 tools/lua bench/starve.lua [spinners [sleeps]]
 
 local goro = require("goro")
 

@@ -67,6 +67,7 @@ typedef enum Wake {
   WAKE_INTERRUPT,                      /* host only: a signal handler wants the script */
   WAKE_PANIC,                          /* host only: a goroutine panicked */
   WAKE_DEADLOCK,                       /* host only: nobody is left to wake it */
+  WAKE_THREADS,                        /* host only: no thread is left to run who could */
   WAKE_KILL                            /* the host ends */
 } Wake;
 

@@ -31,6 +31,21 @@ static int l_maxprocs (lua_State *L) {
   return 1;
 }
 
+/* goro.max_threads([n]) -> the previous bound on worker threads, 10,000 at first.  Threads that
+** there are stay.  Where a goroutine needs another (one is stuck in C, or blocks where Lua cannot
+** yield) and none may be made, the rest waits until one is free; when all are blocked for good
+** the main script's blocked call raises.  (Go's debug.SetMaxThreads, which ends the process.) */
+static int l_max_threads (lua_State *L) {
+  lua_Integer n = 0;
+  if (!lua_isnoneornil(L, 1)) {
+    n = arg_integer(L, 1);
+    arg_check(L, n >= 1, 1, "at least 1 expected");
+    arg_check(L, n <= MAX_THREADS, 1, "too large");
+  }
+  lua_pushinteger(L, sched_max_threads((uint32_t)n));
+  return 1;
+}
+
 static int l_num_cpu (lua_State *L) {
   lua_pushinteger(L, os_num_cpu());
   return 1;
@@ -80,7 +95,8 @@ void runtime_init (void) {
 }
 
 const luaL_Reg runtime_functions[] = {
-  { "maxprocs", l_maxprocs }, { "num_cpu", l_num_cpu }, { "num_goroutine", l_num_goroutine },
+  { "maxprocs", l_maxprocs }, { "max_threads", l_max_threads },
+  { "num_cpu", l_num_cpu }, { "num_goroutine", l_num_goroutine },
   { "memory_limit", l_memory_limit }, { "check", l_check }, { NULL, NULL }
 };
 

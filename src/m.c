@@ -261,13 +261,20 @@ void sched_timer_added (int64_t when) {
 
 /*
 ** Called with sched.lock held when an M is about to sleep.  If no worker is busy, nothing is
-** runnable, and no timer is set, then what a host's main script waits for will never come.
-** Claims those scripts into 'dead'; the caller readies them.
+** runnable, and no timer is set, then what a host's main script waits for will never come.  Nor
+** will it if all workers are blocked, each with its bound goroutine, and there can be no more of
+** them: then what is runnable will never run.  Claims those scripts into 'dead'; the caller
+** readies them.
 */
 void check_dead_locked (GList *dead) {
   Host *h;
+  Wake why = WAKE_DEADLOCK;
   int i;
-  if (sched.nbusy > 0 || gq_any() || load_rlx(&sched.stopping)) return;
+  if (sched.nbusy > 0 || load_rlx(&sched.stopping)) return;
+  if (gq_any()) {
+    if (!sched.no_thread || sched.idlem != NULL) return;
+    why = WAKE_THREADS;
+  }
   for (i = 0; i < load_acq(&sched.nallp); i++) {
     P *pp = load_rlx(&sched.allp[i]);
     if (!runq_empty(pp)) return;
@@ -277,7 +284,7 @@ void check_dead_locked (GList *dead) {
     if (load_acq(&h->main->status) != G_PARKED) continue;
     /* it may still be handing its P off, with goroutines in its hands */
     if (h->main->bound == NULL || !h->main->bound->waiting) continue;
-    if (wait_claim(h->main, WAKE_DEADLOCK)) glist_add(dead, h->main);
+    if (wait_claim(h->main, why)) glist_add(dead, h->main);
   }
 }
 

@@ -206,7 +206,16 @@ bool p_acquire_idle (M *m) {
   return true;
 }
 
-/* A P whose number is too high now: its goroutines go to the global queue.  Under the lock, so
+uint32_t sched_max_threads (uint32_t n) {
+  uint32_t old;
+  lock_acquire(&sched.lock);
+  old = sched.max_threads;
+  if (n > 0) sched.max_threads = n;
+  lock_release(&sched.lock);
+  return old;
+}
+
+/* A P whose number is too high now, or that finds no thread: its goroutines go to the global queue.  Under the lock, so
 ** that check_dead never sees them in neither queue. */
 static void p_drain (P *pp) {
   G *g;
@@ -307,6 +316,46 @@ void sched_own (M *m, G *g) {
 
 static void *worker_main (void *arg);
 
+/* Take the first bound goroutine out of the global queue.  sched.lock held. */
+static G *pop_bound (void) {
+  GList rest = { NULL, NULL };
+  G *g, *found = NULL;
+  while ((g = glist_pop(&sched.gq)) != NULL) {
+    if (found == NULL && g->bound != NULL) found = g;
+    else glist_add(&rest, g);
+  }
+  sched.gq = rest;
+  if (found != NULL) sub_seq(&sched.ngq, 1);
+  return found;
+}
+
+/*
+** No thread is to be had for 'pp' (max_threads, or the system's limit).  Its goroutines wait for
+** one of those that live; a bound one has its own.  sysmon tries again; if nobody is left who
+** could run anything a main script that waits hears of it.  'm' came to nothing, or NULL.
+*/
+static void no_thread (P *pp, M *m) {
+  GList dead = { NULL, NULL };
+  G *g;
+  p_drain(pp);
+  lock_acquire(&sched.lock);
+  sched.nbusy--;
+  sched.no_thread = true;
+  if (m != NULL) m_forget(m);
+  g = load_rlx(&sched.stopping) ? NULL : pop_bound();
+  if (g == NULL) {
+    p_to_idle(pp);
+    check_dead_locked(&dead);
+  }
+  lock_release(&sched.lock);
+  if (m != NULL) m_free(m);
+  if (g != NULL) {
+    store_rel(&g->status, G_RUNNING);
+    m_give(g->bound, pp);
+  }
+  sched_ready_all(NULL, &dead);
+}
+
 void start_m (P *pp, bool spinning) {
   M *m;
   lock_acquire(&sched.lock);
@@ -332,18 +381,15 @@ void start_m (P *pp, bool spinning) {
   lock_release(&sched.lock);
   m = load_rlx(&sched.stopping) ? NULL : m_new(false);
   if (m != NULL) {
+    lock_acquire(&sched.lock);
+    sched.no_thread = false;
+    lock_release(&sched.lock);
     m->nextp = pp;
     m->spinning = spinning;
     pthread_t t;                       /* the worker notes its own: it may be read before we return */
     if (os_thread_start(&t, worker_main, m) == 0) return;
   }
-  /* No thread to be had: the work waits for one of those that live.  sysmon tries again. */
-  lock_acquire(&sched.lock);
-  sched.nbusy--;
-  if (m != NULL) m_forget(m);
-  p_to_idle(pp);
-  lock_release(&sched.lock);
-  if (m != NULL) m_free(m);
+  no_thread(pp, m);
   if (spinning) sub_seq(&sched.nspinning, 1);
 }
 
@@ -738,7 +784,7 @@ bool sched_init (const SchedHooks *h) {
   lock_init(&sched.lock, RANK_SCHED);
   timers_init();
   sched.hooks = *h;
-  sched.max_threads = 10000;
+  sched.max_threads = MAX_THREADS;
   store_rlx(&sched.clock, os_now());
   goro_fatal_dump = dump;
   store_rlx(&sched.nprocs, 0);

@@ -216,7 +216,8 @@ int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k) 
 }
 
 bool wait_over (Here h) {
-  if (h.g->wake != WAKE_DEADLOCK)      /* its report says what was waited for */
+  if (h.g->wake != WAKE_DEADLOCK && h.g->wake != WAKE_THREADS)
+    /* (those reports say what was waited for) */
     store_rlx(&h.g->reason, WAIT_NONE);
   if (h.s->armed) {
     wait_disarm(h.g);
@@ -256,12 +257,14 @@ int wait_unwind (lua_State *L, Here h) {
     case WAKE_PANIC:
       raise_panic(L, hs);
       return luaL_error(L, "a goroutine panicked");
-    case WAKE_DEADLOCK: {
-      char *text = report_deadlock(h.g->host, "all goroutines are asleep - deadlock!");
+    case WAKE_DEADLOCK: case WAKE_THREADS: {
+      const char *head = h.g->wake == WAKE_DEADLOCK ? "all goroutines are asleep - deadlock!" :
+        "all threads are blocked, and no more can be had (goro.max_threads)";
+      char *text = report_deadlock(h.g->host, head);
       free(hs->deadlock);
       hs->deadlock = text;             /* freed later: the next call may raise */
       store_rlx(&h.g->reason, WAIT_NONE);
-      return luaL_error(L, "%s", text ? text : "all goroutines are asleep - deadlock!");
+      return luaL_error(L, "%s", text ? text : head);
     }
     default:
       return die(L, h.s);

@@ -13,7 +13,8 @@
 #pragma GCC visibility push(hidden)
 
 #define MAX_PROCS 1024
-#define MAX_MS 10256                   /* threads, hosts' own included */
+#define MAX_THREADS 10000              /* workers */
+#define MAX_MS (MAX_THREADS + 256)     /* and the hosts' own */
 #define SLICE (SECOND / 100)           /* how long one may compute while others wait */
 #define TURN (SECOND / 500)            /* the same for one that was preempted before, while there
                                           are others that were not; and for those */
@@ -48,6 +49,7 @@ typedef struct Sched {
   _Atomic(uint32_t) nallm;             /* [A] slots used in allm */
   uint32_t nworkers;                   /* [L] threads of ours that live */
   uint32_t max_threads;                /* [L] */
+  bool no_thread;                      /* [L] the last one wanted could not be had */
   int32_t nbusy;                       /* [L] worker Ms that are not idle or blocked */
   M *poller;                           /* [L] the idle M that sleeps until the next timer */
   _Atomic(int64_t) poll_until;         /* [A] until when it sleeps; 0: there is none */
@@ -73,6 +75,7 @@ extern Sched sched;
 bool sched_init (const SchedHooks *h); /* once; false: no memory */
 void sched_stop (void);                /* no host is left: end and join the workers */
 int sched_maxprocs (int n);            /* n > 0: set it.  The previous number */
+uint32_t sched_max_threads (uint32_t n);         /* the same for workers, at most MAX_THREADS */
 
 /* --- this thread (proc.c) --- */
 /* This thread's M, NULL if it has none.  (initial-exec: one word of static TLS, read without a

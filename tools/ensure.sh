@@ -49,6 +49,8 @@ look () {
   need lua-cjson "lua-cjson for Lua 5.4" has_module cjson
   need lua-penlight "Penlight for Lua 5.4" has_module pl.path
   need lua-lpeg "LPeg for Lua 5.4" has_module lpeg
+  need lua-socket "LuaSocket for Lua 5.4" has_module socket
+  need lua-sql-sqlite3 "LuaSQL's SQLite driver for Lua 5.4" has_module luasql.sqlite3
   need lua-filesystem "LuaFileSystem for Lua 5.4" has_module lfs
   [ "$level" != test ] || return 0
   need gcc "gcc, for the sanitizers" has_command gcc

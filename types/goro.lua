@@ -601,6 +601,14 @@ function goro.on_panic(what) end
 ---@return integer previous
 function goro.maxprocs(n) end
 
+---The bound on worker threads, 10,000 at first.  Threads that there are stay.  Where another is
+---needed (a goroutine is stuck in C, or blocks where Lua cannot yield) and none may be made, the
+---rest waits until one is free; when all are blocked for good the main script's blocked call
+---raises.  Go: `debug.SetMaxThreads`, which ends the process.
+---@param n? integer 1 to 10000; nil leaves it
+---@return integer previous
+function goro.max_threads(n) end
+
 ---The CPUs this process may use.  Go: `runtime.NumCPU`.
 ---@return integer n
 ---@nodiscard
