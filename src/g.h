@@ -54,7 +54,8 @@ typedef enum GStatus {
   X(WAIT_COND, "Cond wait") \
   X(WAIT_SEMAPHORE, "Semaphore acquire") \
   X(WAIT_ONCE, "Once run") \
-  X(WAIT_MAP, "Map update")
+  X(WAIT_MAP, "Map update") \
+  X(WAIT_POLL, "poll")
 #define X(name, text) name,
 typedef enum WaitReason { WAIT_REASONS(X) NWAITREASONS } WaitReason;
 #undef X
@@ -82,6 +83,8 @@ struct Sudog {
   bool ok;                             /* woken by a value, not by a close */
   bool enqueued;                       /* [L:queue] */
 };
+
+typedef struct WaitQ { Sudog *head, *tail; } WaitQ;         /* waitq.h */
 
 struct G {
   G *link;                             /* [O] next in a run queue or a GList */
@@ -221,7 +224,8 @@ struct Host {
   _Atomic(uint64_t) lastid;            /* [A] */
   _Atomic(uint32_t) closing;           /* [A] 1: goroutines are being ended; 2: the rest is left */
   _Atomic(uint32_t) exiting;           /* [A] a goroutine called os.exit: the main script stands */
-  _Atomic(int64_t) ntimers;            /* [A] timers that could wake one of its goroutines */
+  _Atomic(int64_t) ntimers;            /* [A] timers that could wake one of its goroutines, and
+                                          goroutines that wait for a descriptor */
   Note ended;                          /* woken when ng reaches 0 while closing */
   Host *next;                          /* [L:sched] all hosts */
   void *state;                         /* layer 5's */

@@ -1,7 +1,11 @@
 /*
 ** lua_args.c - arguments that many functions take.  Layer 6.
 */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
 #include <math.h>
+#include <string.h>
 #include "lua_args.h"
 
 static int64_t to_ns (lua_Number s) {
@@ -128,4 +132,20 @@ int false_reason (lua_State *L, Here h) {
   lua_pushboolean(L, 0);
   lua_pushstring(L, wake_reason(h.g));
   return 2;
+}
+
+int nil_reason (lua_State *L, Here h) {
+  lua_pushnil(L);
+  lua_pushstring(L, wake_reason(h.g));
+  return 2;
+}
+
+int nil_errno (lua_State *L, int e, const char *what) {
+  char buf[128];
+  const char *text = strerror_r(e, buf, sizeof buf);       /* (strerror is not for threads) */
+  lua_pushnil(L);
+  if (what != NULL) lua_pushfstring(L, "%s: %s", what, text);
+  else lua_pushstring(L, text);
+  lua_pushinteger(L, e);
+  return 3;
 }

@@ -42,6 +42,10 @@ Context *arg_context (lua_State *L, int arg);
 /* What ended a call that gave up: "timeout", "context canceled", "context deadline exceeded". */
 const char *wake_reason (const G *g);
 int false_reason (lua_State *L, Here h);    /* pushes false, reason */
+int nil_reason (lua_State *L, Here h);      /* nil, reason */
+/* nil, message, code: as io's functions tell what the OS said.  'what' (an address, a path) stands
+** before the message, if given. */
+int nil_errno (lua_State *L, int e, const char *what);
 
 /* A key of a Map or a context: a string, a number but NaN, or a boolean; others raise.  key_get
 ** is for one that was checked, and does not hash: probe_hash. */
@@ -56,7 +60,8 @@ extern const HandleType chan_type, waitgroup_type, task_type, mutex_type, rwmute
   cond_type, semaphore_type, atomic_type, map_type, context_type;
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
   runtime_functions[], sight_functions[], go_functions[], task_functions[], mutex_functions[],
-  cond_functions[], semaphore_functions[], map_functions[], context_functions[];
+  cond_functions[], semaphore_functions[], map_functions[], context_functions[],
+  poll_functions[];
 void push_context_module (lua_State *L);
 
 #pragma GCC visibility pop

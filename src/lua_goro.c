@@ -70,7 +70,8 @@ static int l_index (lua_State *L) {
 
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
-  runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions, map_functions, NULL
+  runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions,
+  map_functions, poll_functions, NULL
 };
 
 static void push_module (lua_State *L) {

@@ -6,8 +6,12 @@
 ** the M's note, hosts' threads on its event, where Ctrl-C reaches them.  What proc.c says of
 ** parking workers holds here: who looked for work in vain comes to worker_sleep, and nobody else.
 **
-** TIMERS.  Of the idle Ms one, the poller, sleeps only until the next deadline; a timer added with
-** an earlier one wakes it (sched_timer_added).
+** THE POLLER.  Of the idle Ms one sleeps only until the next deadline; a timer added with an earlier
+** one wakes it (sched_timer_added).  Once a descriptor was waited for, it sleeps in netpoll instead
+** of on its note, so that who is readied by an event runs there, without another hop.  Its note then
+** holds SLEEPS_IN_NETPOLL: who wakes it breaks that wait, once, however many want it awake.  When
+** it leaves for work and a P is idle, it sees to it that another M takes its place; if none is
+** idle, those that have Ps poll whenever they run out of work, and sysmon does if they do not.
 **
 ** DEADLOCK.  Whoever is about to sleep asks check_dead_locked whether anybody can still wake a
 ** main script.
@@ -15,11 +19,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
+#include "netpoll.h"
 #include "park.h"
 #include "runq.h"
 #include "sched.h"
 
 __thread M *sched_this_m __attribute__((tls_model("initial-exec")));
+
+/* What a sleeping M's note holds: who sets it to 1 and finds this must wake it. */
+enum { SLEEPS = 2, SLEEPS_IN_NETPOLL = 3 };
 
 #define SPIN_MIN 1000                   /* see spin() */
 #define SPIN_MAX 50000
@@ -158,8 +166,11 @@ static bool spin (M *m) {
 }
 
 void m_wake (M *m) {
+  uint32_t was;
   GORO_POINT();
-  if (xchg_acqrel(&m->note.set, 1) == 2) {         /* it sleeps */
+  was = xchg_acqrel(&m->note.set, 1);
+  if (was == SLEEPS_IN_NETPOLL) netpoll_break();
+  else if (was == SLEEPS) {
     if (m->is_host) event_raise(&m->event);
     else os_futex_wake(&m->note.set, 1);
   }
@@ -183,7 +194,7 @@ void m_give (M *m, P *pp) {
 static void host_sleep (M *m) {
   uint32_t s = 0;
   if (spin(m)) return;
-  cas_acqrel(&m->note.set, &s, 2);
+  cas_acqrel(&m->note.set, &s, SLEEPS);
   while (load_acq(&m->note.set) != 1) {
     if (!event_wait(&m->event, m->interrupted, m->interrupted_arg)) {
       G *g = m->curg;
@@ -290,11 +301,29 @@ void check_dead_locked (GList *dead) {
 
 /* ---------------------------------------------------------------- idle */
 
-/* Sleep until somebody gives us a P, or until the next timer if nobody else watches that. */
-bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
+static void sleep_in_netpoll (M *m, int64_t left, GList *ready) {
+  uint32_t s = 0;
+  if (!cas_acqrel(&m->note.set, &s, SLEEPS_IN_NETPOLL)) return;          /* woken already */
+  GORO_POINT();
+  netpoll(left, ready);
+  s = SLEEPS_IN_NETPOLL;               /* leave as we came, unless woken just now */
+  cas_acqrel(&m->note.set, &s, 0);
+}
+
+void sched_netpoll_started (void) {
+  lock_acquire(&sched.lock);
+  poke_poller();                       /* it sleeps on its note, or is about to */
+  lock_release(&sched.lock);
+}
+
+/*
+** Sleep until somebody gives us a P, or, if nobody else watches those, until the next timer or
+** event.  Goroutines that became ready are in 'ready' then, for the caller.
+*/
+bool worker_sleep (M *m, GList *ready) {
   GList dead = { NULL, NULL };
   int64_t next, left = FOREVER;
-  bool poll = false;
+  bool poll = false, in_netpoll = false;
   goro_check(!m->spinning && m->p == NULL);
   lock_acquire(&sched.lock);
   if (load_seq(&sched.stopping)) {
@@ -310,7 +339,9 @@ bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
   next = timers_next_all();
   if (sched.poller == NULL) {
     poll = true;
+    in_netpoll = netpoll_active();
     sched.poller = m;
+    if (in_netpoll) store_seq(&sched.netpolling, 1);
     store_seq(&sched.poll_until, next);
     next = timers_next_all();          /* one added before we published poll_until */
     store_seq(&sched.poll_until, next);
@@ -327,13 +358,15 @@ bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
   lock_release(&sched.lock);
   sched_ready_all(NULL, &dead);
   GORO_POINT();
-  if (left < SPIN_MAX || !spin(m)) note_sleep(&m->note, left);
+  if (in_netpoll) sleep_in_netpoll(m, left, ready);
+  else if (left < SPIN_MAX || !spin(m)) note_sleep(&m->note, left);
   lock_acquire(&sched.lock);
   if (poll) {
     sched.poller = NULL;
     store_seq(&sched.poll_until, 0);
+    if (in_netpoll) store_seq(&sched.netpolling, 0);
   }
-  if (m->nextp == NULL) {              /* the timer woke us, or the end */
+  if (m->nextp == NULL) {              /* a timer or an event woke us, or the end */
     idlem_remove(m);
     sched.nbusy++;
     m->nextp = p_pop_idle();
@@ -344,7 +377,8 @@ bool worker_sleep (M *m) {      /* no P; false: the runtime stops */
     lock_release(&sched.lock);
     note_clear(&m->note);
     p_set(m, pp);
-    if (poll && timers_next_all() != FOREVER) wake_p();   /* another shall watch them */
+    if (poll && (timers_next_all() != FOREVER || netpoll_any()))
+      wake_p();                        /* another shall watch them */
     return true;
   }
   lock_release(&sched.lock);

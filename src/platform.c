@@ -287,6 +287,22 @@ bool os_file_readable (const char *path) {
   return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
 }
 
+int os_ready (int fd, int modes) {
+  struct pollfd p = { fd, 0, 0 };
+  int r, ready = 0;
+  if (modes & 1) p.events |= POLLIN | POLLRDHUP;
+  if (modes & 2) p.events |= POLLOUT;
+  while ((r = poll(&p, 1, 0)) < 0 && errno == EINTR) continue;
+  if (r <= 0) return r;
+  if (p.revents & POLLNVAL) {
+    errno = EBADF;
+    return -1;
+  }
+  if (p.revents & (POLLIN | POLLRDHUP | POLLHUP | POLLERR)) ready |= 1;
+  if (p.revents & (POLLOUT | POLLHUP | POLLERR)) ready |= 2;
+  return ready & modes;
+}
+
 uint64_t os_random (void) {
   uint64_t r;
   if (getrandom(&r, sizeof r, GRND_NONBLOCK) != (ssize_t)sizeof r)

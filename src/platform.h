@@ -89,6 +89,9 @@ bool file_id_equal (const FileId *a, const FileId *b);
 /* Has it been left alone long enough that a further change would show in its times? */
 bool os_file_rested (const FileId *id);
 bool os_file_readable (const char *path);          /* could it be opened to be read? */
+/* Which of 'read' and 'write' a descriptor is ready for, 1 and 2 or-ed (an error or the other
+** side's end counts for all that was asked); 0: none; -1: errno. */
+int os_ready (int fd, int modes);
 
 uint64_t os_random (void);             /* 64 bits nobody can guess; for seeds */
 

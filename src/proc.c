@@ -45,6 +45,22 @@
 ** times in a row at most: two that talk to each other would hold up those in the ring for ever
 ** (Go lets them share one time slice, which needs the clock at each switch).
 **
+** DESCRIPTORS.  A goroutine that waits for a descriptor is found by whoever asks netpoll: an M with
+** a P when it runs out of work, the poller, who sleeps in it (m.c), and sysmon when nobody has for
+** 10 ms.  Nothing published by a submitter is needed here, for the kernel keeps what happened until
+** it is asked; only somebody must ask.  So, as with timers:
+**
+**     the one that begins to wait          the M that goes to sleep
+**       1. netpoll_waiters + 1               1. gives its P away, becomes the poller if there is none
+**       2. parks: its M looks for work,      2. sleeps in netpoll, whoever waits
+**          or hands its P off
+**
+**   In step 2 on the left the M itself comes to worker_sleep, where it finds a poller or becomes it;
+**   or it runs others, and asks when they are done; or its P goes to another M, of which the same is
+**   true, or becomes idle: then handoff_p, seeing that somebody waits, wakes an M if there is no
+**   poller.  A poller that went to sleep on its note before the first descriptor is woken by
+**   sched_netpoll_started, for whether it sleeps there is decided under sched.lock.
+**
 ** LOCK ORDER.  sched.lock is taken with nothing but object locks held, and never held over a
 ** wake-up that runs somebody's code; starting a thread under it is avoided for its length.
 **
@@ -58,6 +74,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
+#include "netpoll.h"
 #include "park.h"
 #include "runq.h"
 #include "sched.h"
@@ -431,7 +448,7 @@ void handoff_p (P *pp) {
   p_to_idle(pp);
   lock_release(&sched.lock);
   next = timers_next_all();
-  if (next != FOREVER) sched_timer_added(next);
+  if (next != FOREVER || netpoll_any()) sched_timer_added(next);
 }
 
 /* NAPS.  The M that naps, if there is one, shall look at once. */
@@ -537,6 +554,25 @@ static bool may_take_next (M *m, P *victim) {
   return false;
 }
 
+/* Ready those of 'l'; the first needs nobody woken if it comes into our own queue: we look there. */
+static void ready_for_us (M *m, GList *l) {
+  G *g = glist_pop(l);
+  if (g == NULL) return;
+  ready_one(m, g, false);
+  if (m->p == NULL) wake_p();
+  sched_ready_all(m, l);
+}
+
+/* Without waiting, and only if nobody waits there. */
+static bool look_at_descriptors (M *m) {
+  GList l = { NULL, NULL };
+  if (!netpoll_any() || load_seq(&sched.netpolling) != 0) return false;
+  netpoll(0, &l);
+  if (l.head == NULL) return false;
+  ready_for_us(m, &l);
+  return true;
+}
+
 static G *steal_work (M *m) {
   P *pp = m->p;
   int i, k, n = load_acq(&sched.nallp);
@@ -595,6 +631,7 @@ static bool take_nap (M *m) {
 static G *find_runnable (M *m) {
   G *g;
   P *pp;
+  GList ready = { NULL, NULL };
   bool was_spinning;
 top:
   if (load_rlx(&sched.stopping)) {
@@ -616,7 +653,8 @@ top:
       sub_seq(&sched.nspinning, 1);
     }
     if (!p_acquire_idle(m)) {
-      if (!worker_sleep(m)) return NULL;
+      if (!worker_sleep(m, &ready)) return NULL;
+      ready_for_us(m, &ready);
       goto top;
     }
   }
@@ -641,6 +679,10 @@ top:
   if ((g = runq_get(pp)) != NULL) return g;
   if ((g = gq_get(pp, 0)) != NULL) return g;
   if (expire_all(m) && (g = runq_get(pp)) != NULL) return g;
+  if (look_at_descriptors(m)) {
+    if ((g = runq_get(pp)) != NULL) return g;
+    goto top;                          /* a bound one: it went to its own M */
+  }
   if (m->spinning || 2 * load_rlx(&sched.nspinning) <
       load_rlx(&sched.nprocs) - load_rlx(&sched.nidlep)) {
     if (!m->spinning) {
@@ -677,7 +719,8 @@ top:
       goto top;
     }
   }
-  if (!worker_sleep(m)) return NULL;
+  if (!worker_sleep(m, &ready)) return NULL;
+  ready_for_us(m, &ready);
   goto top;
 }
 
@@ -833,7 +876,7 @@ void sched_stop (void) {
   world_hold();
   lock_acquire(&sched.lock);
   store_seq(&sched.stopping, 1);
-  for (m = sched.idlem; m != NULL; m = m->next) note_wake(&m->note);
+  for (m = sched.idlem; m != NULL; m = m->next) m_wake(m);
   lock_release(&sched.lock);
   if (load_acq(&sched.sysmon_running)) {
     note_wake(&sched.sysmon_note);

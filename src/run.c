@@ -184,7 +184,7 @@ bool host_interrupted (void *arg) {
          (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT) && lua_gethookcount(L) == 1;
 }
 
-int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k) {
+bool wait_here (lua_State *L, Here h, Limit lim) {
   State *s = h.s;
   G *g = h.g;
   Wake now = WAKE_READY;
@@ -204,15 +204,22 @@ int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k) 
   if (now != WAKE_READY && wait_claim(g, now)) {
     store_rlx(&g->reason, WAIT_NONE);
     store_rel(&g->status, G_RUNNING);  /* nobody else can wake it: it need not park */
-    return k(L, LUA_YIELD, ctx);
+    return true;
   }
-  if (can_yield(s, L)) {
-    s->yielding = Y_PARK;
-    return lua_yieldk(L, 0, ctx, k);
-  }
+  if (can_yield(s, L)) return false;
   park_here(h.m, g);
   if (h.m->owned) sched_lend(h.m);
-  return k(L, LUA_YIELD, ctx);
+  return true;
+}
+
+int wait_yield (lua_State *L, Here h, lua_KContext ctx, lua_KFunction k) {
+  h.s->yielding = Y_PARK;
+  return lua_yieldk(L, 0, ctx, k);
+}
+
+int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k) {
+  if (wait_here(L, h, lim)) return k(L, LUA_YIELD, ctx);
+  return wait_yield(L, h, ctx, k);
 }
 
 bool wait_over (Here h) {

@@ -23,6 +23,14 @@ static inline bool can_yield (State *s, lua_State *L) {
 */
 int wait_k (lua_State *L, Here h, Limit lim, lua_KContext ctx, lua_KFunction k);
 
+/*
+** The same in two steps, for calls that may wait many times: a loop takes no C stack where wait_k,
+** which calls k, would.  wait_here: true: the wait is over (here the thread had to block).  false:
+** return wait_yield(...); what comes after the wait is then k's to do.
+*/
+bool wait_here (lua_State *L, Here h, Limit lim);
+int wait_yield (lua_State *L, Here h, lua_KContext ctx, lua_KFunction k);
+
 /* At the start of a call with a time-out: is its context done?  Then it gives up at once, also
 ** if it need not wait.  From here on wake_reason tells why a call gave up. */
 static inline bool limit_over (Here h, const Limit *lim) {
@@ -35,7 +43,8 @@ static inline bool limit_over (Here h, const Limit *lim) {
 /* Did g's wait end so that the call can return, with what it waited for or without? */
 static inline bool wait_returns (const G *g) { return g->wake < WAKE_INTERRUPT; }
 
-/* After a wait has ended and its queues are left: stops the timer, leaves the context.  true: go on.  false: return
+/* After a wait has ended and its queues are left: stops the timer, leaves the context.  true: go on;
+** false: return
 ** wait_unwind(L, h) instead: the wait ended by a panic, a deadlock, a signal, the host's end. */
 bool wait_over (Here h);
 int wait_unwind (lua_State *L, Here h);

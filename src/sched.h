@@ -53,6 +53,7 @@ typedef struct Sched {
   int32_t nbusy;                       /* [L] worker Ms that are not idle or blocked */
   M *poller;                           /* [L] the idle M that sleeps until the next timer */
   _Atomic(int64_t) poll_until;         /* [A] until when it sleeps; 0: there is none */
+  _Atomic(uint32_t) netpolling;        /* [A] it sleeps in netpoll */
   _Atomic(uint32_t) stopping;          /* [A] */
   Host *hosts;                         /* [L] */
   _Atomic(uint32_t) nhosts;            /* [A] changed under the lock */
@@ -104,6 +105,7 @@ void sched_ready (M *m, G *g, bool next);
 void sched_ready_all (M *m, GList *l);
 void sysmon_start (void);               /* once a goroutine exists */
 void sched_timer_added (int64_t when); /* somebody must wake up for it in time */
+void sched_netpoll_started (void);     /* from now on the poller shall sleep in netpoll */
 
 /*
 ** The world stands still (world.c) from world_stop to world_start: goroutines that are PARKED
@@ -138,7 +140,7 @@ void m_forget (M *m);                  /* sched.lock held */
 void m_wake (M *m);                    /* wherever it sleeps */
 _Noreturn void m_sleep_for_ever (M *m);
 void idlem_remove (M *m);              /* sched.lock held */
-bool worker_sleep (M *m);              /* without a P; false: the runtime stops */
+bool worker_sleep (M *m, GList *ready);          /* without a P; false: the runtime stops */
 bool expire_all (M *m);                /* ready what due timers wake; true: there was some */
 void runq_add (P *pp, G *g, bool next);
 void gq_add (G *g);

@@ -14,13 +14,15 @@
 **   code is in a long C function, and the P is retaken as well.
 **   A host's thread gets no signal: its state's hooks are the host's.  Its P is retaken.
 **
-** It also starts an M for timers that are overdue while P's are idle.  While no P is in use it
+** It also starts an M for timers that are overdue while P's are idle, and asks for descriptors that
+** have become ready when nobody has for 10 ms.  While no P is in use it
 ** sleeps; p_set wakes it.
 */
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
 #include "host.h"
+#include "netpoll.h"
 #include "runq.h"
 #include "sched.h"
 
@@ -132,6 +134,15 @@ static void look_at_retaken (void) {
   }
 }
 
+/* Those who run have not asked for long, and nobody sleeps there. */
+static void look_at_descriptors (int64_t now) {
+  GList l = { NULL, NULL };
+  if (!netpoll_any() || load_seq(&sched.netpolling) != 0 ||
+      now - load_rlx(&netpoll_last) < SLICE) return;
+  netpoll(0, &l);
+  sched_ready_all(NULL, &l);
+}
+
 static void *sysmon_main (void *arg) {
   int64_t nap = TICK_MIN, checked = 0, looked = 0;
   int quiet = 0;
@@ -160,6 +171,7 @@ static void *sysmon_main (void *arg) {
       wake_p();
       used = true;
     }
+    look_at_descriptors(now);
     if (nretaken > 0 && now - looked > SLICE) {
       look_at_retaken();
       looked = now;

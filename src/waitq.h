@@ -9,8 +9,6 @@
 
 #pragma GCC visibility push(hidden)
 
-typedef struct WaitQ { Sudog *head, *tail; } WaitQ;
-
 static inline void waitq_push (WaitQ *q, Sudog *s) {
   s->next = NULL;
   s->prev = q->tail;

@@ -52,6 +52,7 @@ look () {
   need lua-socket "LuaSocket for Lua 5.4" has_module socket
   need lua-sql-sqlite3 "LuaSQL's SQLite driver for Lua 5.4" has_module luasql.sqlite3
   need lua-filesystem "LuaFileSystem for Lua 5.4" has_module lfs
+  need lua-luv "luv for Lua 5.4" has_module luv
   [ "$level" != test ] || return 0
   need gcc "gcc, for the sanitizers" has_command gcc
   need gcc "gcc's AddressSanitizer" has_sanitizer asan

@@ -658,4 +658,20 @@ function goro.memory_limit(bytes) end
 ---@param f function
 function goro.init(f) end
 
+-- Input and output --------------------------------------------------------------------------
+
+---Waits until a descriptor is ready, whoever opened it.  Any number of goroutines may wait for
+---one.  The other side's end and errors count as ready; so does every file that cannot be waited
+---for, such as a regular one.
+---
+---A descriptor that is closed while it is waited for tells nobody; if its number is used anew,
+---the new file is waited for.
+---@param fd integer a file descriptor
+---@param mode "r"|"w"|"rw" what to wait for; with "rw" either will do
+---@param timeout? goro.Timeout nil waits without limit
+---@return "r"|"w"|"rw"|nil ready what it is ready for; nil: the time-out came first, or an error
+---@return string? reason
+---@return integer? code errno, for an error
+function goro.poll(fd, mode, timeout) end
+
 return goro
