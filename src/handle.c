@@ -99,6 +99,7 @@ static void push_meta (lua_State *L, int type) {
   lua_pushcfunction(L, finders[type]);
   lua_setfield(L, -2, "__index");
   lua_setmetatable(L, -2);
+  if (d->index != NULL) lua_pushcclosure(L, d->index, 1);
   lua_setfield(L, -2, "__index");
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_keys[type]);
