@@ -214,6 +214,10 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
 static void fill_methods (lua_State *L, int type, const char *code, size_t len) {
   const luaL_Reg *r;                   /* the handle is on top */
   luaL_getmetafield(L, -1, "__index");
+  if (handle_types[type]->index != NULL) {
+    lua_getupvalue(L, -1, 1);
+    lua_remove(L, -2);
+  }
   for (r = handle_types[type]->methods; r->name != NULL; r++)
     if (code_mentions(code, len, r->name)) {
       lua_pushstring(L, r->name);
