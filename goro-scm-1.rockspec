@@ -39,6 +39,7 @@ build = {
   modules = {
     ["goro.core"] = {
       sources = {
+        "src/alarm.c",
         "src/arena.c",
         "src/argerr.c",
         "src/chan.c",
@@ -83,6 +84,7 @@ build = {
         "src/lua_sync.c",
         "src/lua_task.c",
         "src/lua_time.c",
+        "src/lua_timer.c",
         "src/m.c",
         "src/marshal.c",
         "src/modref.c",
@@ -99,7 +101,6 @@ build = {
         "src/runq.c",
         "src/rwmutex.c",
         "src/select.c",
-        "src/sleep.c",
         "src/smap.c",
         "src/start.c",
         "src/state.c",

@@ -141,8 +141,6 @@ static void fire (Timer *t, int64_t now, GList *ready) {
   lock_release(&c->root->lock);
 }
 
-static void drop (Timer *t) { (void)t; }         /* the host ends: nobody waits any more */
-
 static void context_destroy (Obj *o) {
   Context *c = (Context *)o;
   do {                                 /* not by recursion: the chain may be long */
@@ -185,7 +183,6 @@ static bool set_timer (Context *c, M *m) {
     return true;
   }
   c->timer.fire = fire;
-  c->timer.drop = drop;
   c->timer.owner = c->host;
   if (!timer_add(&c->timer, c->deadline, m->p != NULL ? m->p->id : 0)) return false;
   c->own_timer = true;

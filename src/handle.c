@@ -99,6 +99,7 @@ static void push_meta (lua_State *L, int type) {
   lua_pushcfunction(L, finders[type]);
   lua_setfield(L, -2, "__index");
   lua_setmetatable(L, -2);
+  if (d->index != NULL) lua_pushcclosure(L, d->index, 1);
   lua_setfield(L, -2, "__index");
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_keys[type]);
@@ -213,6 +214,10 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
 static void fill_methods (lua_State *L, int type, const char *code, size_t len) {
   const luaL_Reg *r;                   /* the handle is on top */
   luaL_getmetafield(L, -1, "__index");
+  if (handle_types[type]->index != NULL) {
+    lua_getupvalue(L, -1, 1);
+    lua_remove(L, -2);
+  }
   for (r = handle_types[type]->methods; r->name != NULL; r++)
     if (code_mentions(code, len, r->name)) {
       lua_pushstring(L, r->name);

@@ -34,6 +34,8 @@ typedef struct HandleType {
   const luaL_Reg *methods;
   const luaL_Reg *meta;                /* further metamethods, or NULL */
   lua_CFunction call;                  /* VIEW_CALL: a function with the handle as upvalue */
+  lua_CFunction index;                 /* __index, if there is more than methods: these are its
+                                          upvalue */
 } HandleType;
 
 /* Filled by layer 6 before the first state: the types, and how many user values their handles

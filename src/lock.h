@@ -16,6 +16,7 @@
 
 typedef enum LockRank {                /* taken in this order */
   RANK_HOST = 1,                       /* Host.lock: list of goroutines, panics */
+  RANK_ALARM,                          /* one of alarm.c: sets and stops its timer */
   RANK_TIMERS,                         /* TimerShard.lock */
   RANK_OBJECT,                         /* one WaitGroup ..., a tree of contexts */
   RANK_SHARD,                          /* one of a Map; several in address order */

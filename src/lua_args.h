@@ -27,6 +27,10 @@ int64_t arg_seconds (lua_State *L, int arg, bool negative);
 ** and gave_up, there and in k, pushes wake_reason(h.g) behind the call's usual results.
 */
 
+static inline int64_t from_now (int64_t ns) {      /* a moment that comes, if late */
+  return ns > FOREVER / 2 ? FOREVER - 1 : os_now() + ns;
+}
+
 /* A time-out: a number of seconds or a context.  Until when to wait on os_now's clock; nil:
 ** FOREVER, 'deflt' (FOREVER or 0) if none was given; 0: don't block.  Anything else raises. */
 Limit arg_timeout (lua_State *L, int arg, int64_t deflt);
@@ -57,11 +61,11 @@ void chan_check_value (lua_State *L, Chan *c, int idx, int arg);
 
 /* Each file's functions and types. */
 extern const HandleType chan_type, waitgroup_type, task_type, mutex_type, rwmutex_type, once_type,
-  cond_type, semaphore_type, atomic_type, map_type, context_type;
+  cond_type, semaphore_type, atomic_type, map_type, context_type, timer_type;
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
   runtime_functions[], sight_functions[], go_functions[], task_functions[], mutex_functions[],
   cond_functions[], semaphore_functions[], map_functions[], context_functions[],
-  poll_functions[];
+  poll_functions[], timer_functions[];
 void push_context_module (lua_State *L);
 
 #pragma GCC visibility pop

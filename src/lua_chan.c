@@ -217,11 +217,12 @@ static int l_close (lua_State *L) {
   return 0;
 }
 
-/* The end of a <close> variable: closing again is no mistake there. */
+/* The end of a <close> variable: closing again is no mistake there.  One that only receives is
+** not its holder's to close. */
 static int l_meta_close (lua_State *L) {
   Here h = here(L);
   Handle *ud = check_chan(L, 1);
-  chan_close((Chan *)ud->o, h.m);
+  if (ud->view != VIEW_RECV) chan_close((Chan *)ud->o, h.m);
   return 0;
 }
 
@@ -273,6 +274,6 @@ static const luaL_Reg meta[] = {
   { NULL, NULL }
 };
 
-const HandleType chan_type = { "channel", methods, meta, NULL };
+const HandleType chan_type = { "channel", methods, meta, NULL, NULL };
 
 const luaL_Reg chan_functions[] = { { "chan", l_chan }, { NULL, NULL } };

@@ -145,7 +145,7 @@ static int l_run (lua_State *L) {
 
 static const luaL_Reg once_methods[] = { { "run", l_run }, { NULL, NULL } };
 
-const HandleType once_type = { "Once", once_methods, NULL, NULL };
+const HandleType once_type = { "Once", once_methods, NULL, NULL, NULL };
 
 /* ---------------------------------------------------------------- Cond */
 
@@ -222,6 +222,6 @@ static const luaL_Reg cond_methods[] = {
   { "wait", l_wait }, { "signal", l_signal }, { "broadcast", l_broadcast }, { NULL, NULL }
 };
 
-const HandleType cond_type = { "Cond", cond_methods, NULL, NULL };
+const HandleType cond_type = { "Cond", cond_methods, NULL, NULL, NULL };
 
 const luaL_Reg cond_functions[] = { { "Once", l_once }, { "Cond", l_cond }, { NULL, NULL } };

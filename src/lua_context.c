@@ -159,7 +159,7 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg meta[] = { { "__close", l_meta_close }, { NULL, NULL } };
 
-const HandleType context_type = { "context", methods, meta, l_cancel };
+const HandleType context_type = { "context", methods, meta, l_cancel, NULL };
 
 /* ---------------------------------------------------------------- the module */
 

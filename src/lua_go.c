@@ -68,6 +68,38 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   return s;
 }
 
+void go_kit (lua_State *L, Here h, int arg, GoKit *k) {
+  Msg *m;
+  arg_type(L, arg, LUA_TFUNCTION);
+  heritage_of(L, h.s);
+  m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
+  k->start = m;
+  k->heritage = h.s->heritage;
+  obj_ref(&k->heritage->o);
+  k->origin = origin_here(L, h.s);
+  k->creator = h.g->id;
+}
+
+void go_kit_free (GoKit *k) {
+  if (k->start != NULL) msg_free(k->start);
+  heritage_unref(k->heritage);
+  origin_unref(k->origin);
+}
+
+State *go_from_kit (const GoKit *k, HostState *hs) {
+  State *s = state_new(hs);
+  if (s == NULL) return NULL;
+  s->start = k->start;
+  add_rlx(&s->start->refs, 1);
+  s->heritage = k->heritage;
+  obj_ref(&s->heritage->o);
+  s->origin = k->origin;
+  if (s->origin != NULL) add_rlx(&s->origin->refs, 1);
+  s->creator = k->creator;
+  s->ninits = load_acq(&hs->ninits);
+  return s;
+}
+
 int go_prepare_protected (lua_State *L) {
   State **s = lua_touserdata(L, 1);
   *s = go_prepare(L, here(L), 2);

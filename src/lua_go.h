@@ -12,6 +12,16 @@
 /* A goroutine for the function at 'arg' and the arguments behind it, ready for run_start.
 ** Raises, with nothing held. */
 State *go_prepare (lua_State *L, Here h, int arg);
+/* The same in two steps, for one that is started later, or several times: always by message. */
+typedef struct GoKit {
+  Msg *start;                          /* f and its arguments */
+  Heritage *heritage;
+  Origin *origin;
+  uint64_t creator;
+} GoKit;
+void go_kit (lua_State *L, Here h, int arg, GoKit *k);         /* raises: 'k' is as it was */
+void go_kit_free (GoKit *k);           /* zero, or filled */
+State *go_from_kit (const GoKit *k, HostState *hs);  /* NULL: no memory, or the host ends */
 /* For lua_pcall: (State **, f, ...). */
 int go_prepare_protected (lua_State *L);
 void go_abandon (State *s);            /* it shall not start after all */

@@ -71,7 +71,7 @@ static int l_index (lua_State *L) {
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
   runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions,
-  map_functions, poll_functions, NULL
+  map_functions, poll_functions, timer_functions, NULL
 };
 
 static void push_module (lua_State *L) {
@@ -134,6 +134,7 @@ static bool init (void) {
   handle_types[OBJ_ATOMIC] = &atomic_type;
   handle_types[OBJ_MAP] = &map_type;
   handle_types[OBJ_CONTEXT] = &context_type;
+  handle_types[OBJ_TIMER] = &timer_type;
   handle_slots[OBJ_MUTEX] = handle_slots[OBJ_RWMUTEX] = GUARD_SLOT;
   handle_slots[OBJ_SEMAPHORE] = GUARD_SLOT;
   handle_slots[OBJ_MAP] = 1;           /* lua_map.c's own */

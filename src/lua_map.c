@@ -451,6 +451,6 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg meta[] = { { "__len", l_len }, { "__pairs", l_pairs }, { NULL, NULL } };
 
-const HandleType map_type = { "Map", methods, meta, NULL };
+const HandleType map_type = { "Map", methods, meta, NULL, NULL };
 
 const luaL_Reg map_functions[] = { { "Map", l_map }, { NULL, NULL } };

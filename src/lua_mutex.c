@@ -83,7 +83,7 @@ static const luaL_Reg mutex_methods[] = {
   { "lock", l_lock }, { "try_lock", l_try_lock }, { "unlock", l_unlock }, { NULL, NULL }
 };
 
-const HandleType mutex_type = { "Mutex", mutex_methods, NULL, NULL };
+const HandleType mutex_type = { "Mutex", mutex_methods, NULL, NULL, NULL };
 
 /* ---------------------------------------------------------------- RWMutex */
 
@@ -171,7 +171,7 @@ static const luaL_Reg rwmutex_methods[] = {
   { "rlock", l_rlock }, { "try_rlock", l_try_rlock }, { "runlock", l_runlock }, { NULL, NULL }
 };
 
-const HandleType rwmutex_type = { "RWMutex", rwmutex_methods, NULL, NULL };
+const HandleType rwmutex_type = { "RWMutex", rwmutex_methods, NULL, NULL, NULL };
 
 const luaL_Reg mutex_functions[] = {
   { "Mutex", l_mutex }, { "RWMutex", l_rwmutex }, { NULL, NULL }

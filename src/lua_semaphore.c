@@ -94,7 +94,7 @@ static const luaL_Reg semaphore_methods[] = {
   { NULL, NULL }
 };
 
-const HandleType semaphore_type = { "Semaphore", semaphore_methods, NULL, NULL };
+const HandleType semaphore_type = { "Semaphore", semaphore_methods, NULL, NULL, NULL };
 
 /* ---------------------------------------------------------------- Atomic */
 
@@ -158,7 +158,7 @@ static const luaL_Reg atomic_methods[] = {
   { "cas", l_cas }, { NULL, NULL }
 };
 
-const HandleType atomic_type = { "Atomic", atomic_methods, NULL, NULL };
+const HandleType atomic_type = { "Atomic", atomic_methods, NULL, NULL, NULL };
 
 const luaL_Reg semaphore_functions[] = {
   { "Semaphore", l_semaphore }, { "Atomic", l_atomic }, { NULL, NULL }

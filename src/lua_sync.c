@@ -118,6 +118,6 @@ static const luaL_Reg methods[] = {
   { "add", l_add }, { "done", l_done }, { "wait", l_wait }, { "go", l_go }, { NULL, NULL }
 };
 
-const HandleType waitgroup_type = { "WaitGroup", methods, NULL, NULL };
+const HandleType waitgroup_type = { "WaitGroup", methods, NULL, NULL, NULL };
 
 const luaL_Reg sync_functions[] = { { "WaitGroup", l_waitgroup }, { NULL, NULL } };

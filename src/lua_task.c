@@ -128,6 +128,6 @@ static const luaL_Reg methods[] = {
   { "wait", l_wait }, { "result", l_result }, { "done", l_done }, { NULL, NULL }
 };
 
-const HandleType task_type = { "task", methods, NULL, NULL };
+const HandleType task_type = { "task", methods, NULL, NULL, NULL };
 
 const luaL_Reg task_functions[] = { { "async", l_async }, { NULL, NULL } };

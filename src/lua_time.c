@@ -1,9 +1,8 @@
 /*
 ** lua_time.c - sleep, now, after.  Layer 6.
 */
-#include <stdlib.h>
 #include "lua_args.h"
-#include "sleep.h"
+#include "alarm.h"
 
 static lua_Number seconds (int64_t ns) { return (lua_Number)ns / 1e9; }
 
@@ -35,7 +34,7 @@ static int l_sleep (lua_State *L) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  lim.until = ns > FOREVER / 2 ? FOREVER - 1 : os_now() + ns;
+  lim.until = from_now(ns);
   park_begin(h.g, WAIT_SLEEP);
   return wait_k(L, h, lim, 0, sleep_k);
 }
@@ -43,11 +42,8 @@ static int l_sleep (lua_State *L) {
 /* goro.after(s) -> a channel that gets one value, the time.  Go's time.After. */
 static int l_after (lua_State *L) {
   Here h = here(L);
-  int64_t ns = arg_seconds(L, 1, true);
-  Chan *c = chan_new(1, 0, NULL);
-  handle_push_new(L, h.s, (Obj *)c);
-  if (!after_start(h.m, h.g->host, c, ns > FOREVER / 2 ? FOREVER - 1 : os_now() + ns))
-    return luaL_error(L, "not enough memory");
+  Clock *k = clock_new(h.m, h.g->host, from_now(arg_seconds(L, 1, true)), 0);
+  handle_push_taken(L, h.s, (Obj *)k, VIEW_RECV);
   return 1;
 }
 

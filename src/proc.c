@@ -525,6 +525,7 @@ static void expire (M *m, int shard) {
   if (timers_next(shard) == FOREVER) return;
   timers_expire(shard, os_now(), &l);
   sched_ready_all(m, &l);
+  due_run(m);
 }
 
 bool expire_all (M *m) {
@@ -535,7 +536,7 @@ bool expire_all (M *m) {
   timers_expire_all(os_now(), &l);
   any = l.head != NULL;
   sched_ready_all(m, &l);
-  return any;
+  return due_run(m) || any;
 }
 
 /*
@@ -908,6 +909,7 @@ void sched_stop (void) {
   }
   store_seq(&sched.stopping, 0);
   lock_release(&sched.lock);
+  due_run(NULL);
   timers_free();
   world_release();
 }

@@ -503,9 +503,18 @@ static int prepare_k (lua_State *L, int status, lua_KContext ctx) {
     s->start_image = NULL;
   }
   else {
+    int n;
     m = s->start;
-    s->start = NULL;
-    check_start(L, -msg_to_lua(L, s, m));
+    if (msg_is_shared(m)) {            /* an after_func's, which may start another */
+      n = msg_to_lua_shared(L, s, m);
+      s->start = NULL;
+      msg_free(m);
+    }
+    else {
+      s->start = NULL;
+      n = msg_to_lua(L, s, m);
+    }
+    check_start(L, -n);
   }
   return lua_gettop(L);
 }

@@ -156,20 +156,63 @@ int64_t timers_next_all (void) {
   return best;
 }
 
-void timers_drop (Host *owner) {
-  int i;
+void timer_again (Timer *t, int64_t when) {
+  Shard *s = &shards[t->shard];
+  lock_check_held(&s->lock);
+  t->when = when;                      /* (there is room: it was in the heap just now) */
+  place(s, t, s->n++);
+  sift_up(s, t->index - 1);
+}
+
+/* Take out one of the host's, if there is any. */
+static bool take_one (Shard *s, Host *owner, Timer **t, void (**drop) (Timer *)) {
   int32_t k;
-  for (i = 0; i < NTIMERSHARDS; i++) {
-    Shard *s = &shards[i];
-    lock_acquire(&s->lock);
-    for (k = s->n - 1; k >= 0; k--) {  /* from the end: removing moves only what was seen */
-      Timer *t = s->heap[k];
-      if (t->owner != owner) continue;
-      heap_remove(s, t);
-      t->drop(t);
-      k = s->n;                        /* the heap has moved: look again */
+  bool found = false;
+  lock_acquire(&s->lock);
+  for (k = s->n - 1; k >= 0 && !found; k--) {
+    *t = s->heap[k];
+    found = (*t)->owner == owner;
+    if (found) {
+      *drop = (*t)->drop;              /* without one it may be freed as soon as we unlock */
+      heap_remove(s, *t);
+      publish_next(s);
     }
-    publish_next(s);
-    lock_release(&s->lock);
   }
+  lock_release(&s->lock);
+  return found;
+}
+
+void timers_drop (Host *owner) {
+  void (*drop) (Timer *) = NULL;
+  Timer *t;
+  int i;
+  for (i = 0; i < NTIMERSHARDS; i++)
+    while (take_one(&shards[i], owner, &t, &drop))
+      if (drop != NULL) drop(t);
+}
+
+/* ---------------------------------------------------------------- what is due */
+
+static _Atomic(Due *) due;             /* [A] a stack: added one by one, taken as a whole */
+
+void due_add (Due *d) {
+  Due *top = load_rlx(&due);
+  do d->next = top;
+  while (!cas_acqrel(&due, &top, d));
+}
+
+bool due_run (M *m) {
+  Due *d = load_rlx(&due), *first = NULL, *next;
+  if (d == NULL) return false;
+  GORO_POINT();
+  for (d = xchg_acqrel(&due, NULL); d != NULL; d = next) {     /* in the order they came */
+    next = d->next;
+    d->next = first;
+    first = d;
+  }
+  for (d = first; d != NULL; d = next) {
+    next = d->next;
+    d->run(d, m);
+  }
+  return first != NULL;
 }

@@ -3,8 +3,9 @@
 **
 ** Timers live in a few shards, each a 4-ary heap under a lock.  A timer that is due is taken
 ** out and its 'fire' called under the shard's lock: it may claim goroutines and add them to the
-** list it is given, take locks of a higher rank, and must do no more.  timer_stop takes the same
-** lock, so that after it 'fire' neither runs nor will run.
+** list it is given, take locks of a higher rank, set its timer again (timer_again), put something
+** to be done outside into the list of what is due (due_add), and must do no more: give up no
+** reference.  timer_stop takes the same lock, so that after it 'fire' neither runs nor will run.
 */
 #ifndef GORO_TIMERS_H
 #define GORO_TIMERS_H
@@ -15,6 +16,7 @@
 #pragma GCC visibility push(hidden)
 
 struct GList;
+struct M;
 typedef struct Timer Timer;
 struct Timer {
   int64_t when;                        /* [L:shard] monotonic nanoseconds */
@@ -22,11 +24,24 @@ struct Timer {
   int32_t shard;                       /* [O] of whoever adds and stops it */
   void (*fire) (Timer *t, int64_t now, struct GList *ready);
   struct Host *owner;                  /* [I] NULL, or the host that ends it: timers_drop */
-  void (*drop) (Timer *t);             /* [I] it will never fire */
+  void (*drop) (Timer *t);             /* [I] for timers_drop: called, without the lock, for one
+                                          that was taken out; then the timer must live as long
+                                          as it is set.  NULL: nothing need be done */
 };
 
 /* Take out all timers of a host that ends, and drop them. */
 void timers_drop (struct Host *owner);
+
+void timer_again (Timer *t, int64_t when);         /* in its 'fire' only */
+
+/* What is to be done once the timers' locks are released, by whoever expired them: due_run. */
+typedef struct Due Due;
+struct Due {
+  Due *next;
+  void (*run) (Due *d, struct M *m);   /* [I] 'd' may be added again from here on, and freed */
+};
+void due_add (Due *d);                 /* not in the list already */
+bool due_run (struct M *m);            /* no lock held; m NULL: no M's.  true: there was something */
 
 void timers_init (void);
 bool timer_add (Timer *t, int64_t when, int shard);   /* false: no memory.  The caller lets

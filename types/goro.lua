@@ -486,12 +486,47 @@ function Map:pairs() end
 ---@nodiscard
 function goro.now() end
 
----A channel that gets one value after `s` seconds: the time, on `goro.now()`'s clock.  Go:
----`time.After`.
+---A channel that gets one value after `s` seconds: the time, on `goro.now()`'s clock.  It only
+---receives.  Go: `time.After`.
 ---@param s number seconds
 ---@return goro.Channel c
 ---@nodiscard
 function goro.after(s) end
+
+---A timer whose channel gets one value, the time, after `s` seconds.  Go: `time.NewTimer`.
+---@param s number seconds; 0 or less: at once
+---@return goro.Timer t
+---@nodiscard
+function goro.timer(s) end
+
+---A timer whose channel gets the time every `s` seconds.  One tick is buffered: a slow receiver
+---misses ticks.  Raises for an interval of 0 or less.  Go: `time.NewTicker`.
+---@param s number seconds
+---@return goro.Timer t
+---@nodiscard
+function goro.ticker(s) end
+
+---Runs `f(...)` in a new goroutine after `s` seconds, also if nobody holds the timer.  Go:
+---`time.AfterFunc`.
+---@param s number seconds; 0 or less: at once
+---@param f function as `goro.go` takes it, copied now
+---@param ... any arguments for `f`, copied now
+---@return goro.Timer t without a channel
+function goro.after_func(s, f, ...) end
+
+---A timer, shared by all goroutines that hold it or its channel.  `<close>` stops it.
+---@class goro.Timer
+---@field c goro.Channel? only receives; nil for an `after_func`
+local Timer = {}
+
+---Stops it.  Afterwards no value that it sent before is received any more.
+---@return boolean stopped true if it was still to fire: nobody has received its value
+function Timer:stop() end
+
+---Stops it and sets it anew; a fired or stopped timer can be set again.
+---@param s number seconds; a ticker's new interval
+---@return boolean stopped as from `stop`
+function Timer:reset(s) end
 
 -- context ------------------------------------------------------------------------------------
 

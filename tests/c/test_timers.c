@@ -83,13 +83,100 @@ static void contended (void) {
   for (i = 0; i < N; i++) CHECK((load_seq(&ts[i].fired) != 0) != ts[i].stopped);
 }
 
+/* ---- again, and what is due */
+
+static T tick;
+
+static void fire_again (Timer *t, int64_t now, struct GList *ready) {
+  (void)ready;
+  CHECK(t->when <= now);
+  add_seq(&tick.fired, 1);
+  timer_again(t, t->when + 10);
+}
+
+static void again (void) {
+  GList l = { NULL, NULL };
+  tick.t.fire = fire_again;
+  CHECK(timer_add(&tick.t, 10, 5));
+  timers_expire(5, 9, &l);
+  CHECK(load_seq(&tick.fired) == 0);
+  timers_expire(5, 35, &l);            /* also what is due already when it is set again */
+  CHECK(load_seq(&tick.fired) == 3 && timers_next(5) == 40);
+  CHECK(timer_stop(&tick.t) && !timer_stop(&tick.t));
+  CHECK(timers_next(5) == FOREVER);
+}
+
+typedef struct D { Due d; _Atomic(uint32_t) fired, run; } D;
+
+static D ds[64];
+static _Atomic(uint64_t) fires;
+
+static void run (Due *d, M *m) {
+  D *x = (D *)d;
+  (void)m;
+  add_seq(&x->run, xchg_seq(&x->fired, 0));
+}
+
+static void *due_adder (void *arg) {
+  unsigned seed = (unsigned)(size_t)arg + 3;
+  int i;
+  for (i = 0; i < 100000; i++) {
+    D *x = &ds[test_random(&seed) % 64];
+    add_seq(&fires, 1);
+    if (add_seq(&x->fired, 1) == 0) due_add(&x->d);
+    if (i % 5 == 0) due_run(NULL);
+  }
+  return NULL;
+}
+
+static void what_is_due (void) {       /* each time it fired it is run, once */
+  pthread_t t[4];
+  uint64_t n = 0;
+  int i;
+  for (i = 0; i < 64; i++) ds[i].d.run = run;
+  for (i = 0; i < 4; i++) pthread_create(&t[i], NULL, due_adder, (void *)(size_t)i);
+  for (i = 0; i < 4; i++) pthread_join(t[i], NULL);
+  due_run(NULL);
+  CHECK(!due_run(NULL));
+  for (i = 0; i < 64; i++) n += load_seq(&ds[i].run);
+  CHECK(n == load_seq(&fires));
+}
+
+/* ---- the end of a host */
+
+static int ndropped;
+
+static void dropped (Timer *t) {
+  CHECK(!timer_stop(t));               /* outside of the lock, and taken out */
+  ndropped++;
+}
+
+static void dropping (void) {
+  static struct Host one, two;
+  int i, left = 0;
+  for (i = 0; i < N; i++) {
+    ts[i].t.fire = fire;
+    ts[i].t.owner = i % 3 == 0 ? &one : i % 3 == 1 ? &two : NULL;
+    ts[i].t.drop = i % 2 ? dropped : NULL;
+    CHECK(timer_add(&ts[i].t, i, i));
+  }
+  timers_drop(&one);
+  CHECK(ndropped == N / 6);
+  timers_drop(&two);
+  for (i = 0; i < N; i++) left += timer_stop(&ts[i].t);
+  CHECK(left == N / 3);
+}
+
 int main (void) {
   ts = calloc(N, sizeof *ts);
   timers_init();
   in_order();
   contended();
+  again();
+  what_is_due();
+  dropping();
   timers_free();
-  puts("timers: order, stop against fire");
+  puts("timers: order, stop against fire, again, due, dropped");
   free(ts);
   return 0;
 }

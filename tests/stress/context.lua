@@ -21,7 +21,7 @@ end
 local function traffic(seed)
   local root, cancel = context.with_cancel()
   local ch = goro.chan(seed % 3)
-  local sent, got = goro.Atomic(), goro.Atomic()
+  local sent, got, ended = goro.Atomic(), goro.Atomic(), goro.Atomic()
   harness.crowd(2 * CROWD, seed, function(i)
     for j = 1, EACH do
       local ctx = below(root)
@@ -42,6 +42,7 @@ local function traffic(seed)
       if math.random(200) == 1 then cancel(i) end
       harness.linger()
     end
+    if ended:add(1) == CROWD then cancel() end     -- else some would wait for ever
   end)
   for _ = 1, #ch do got:add((ch:recv())) end
   assert(sent:load() == got:load(), "a value was lost, or came twice")
