@@ -8,6 +8,9 @@
 ** file, which fill such a table before they look into it.
 **
 ** Each name is put there once: a script that sets print to nil finds nil.
+**
+** One metatable, the common one, serves _G, strings before their library is opened, and the
+** tables of handles' methods: each would be small, and a goroutine has little room.
 */
 #ifndef GORO_LAZY_H
 #define GORO_LAZY_H
@@ -27,6 +30,12 @@ typedef struct LazyEntry {
 /* Before the first state: what the table 'which' (LAZY_) holds.  false: too many. */
 bool lazy_define (int which, const LazyEntry *entries, int n);
 void lazy_forget (void);                /* all that was defined */
+/* In a template: push the common metatable, made for _G, with room for 'n' fields of strings. */
+void lazy_make_common (lua_State *L, int n);
+/* Push it; false (nothing pushed): this state has none (any more). */
+bool lazy_push_common (lua_State *L);
+/* Has the metatable on top the common one's __index? */
+bool lazy_is_common (lua_State *L);
 /* The table on top is the lazy one of its kind in this state; 's' knows it by its bits. */
 void lazy_attach (lua_State *L, int which);
 /* The field 'name' of the table at 'idx', which may be lazy: pushed, raw otherwise. */
