@@ -1,7 +1,7 @@
 /*
 ** arena.c - the allocator of goroutine states.  Layer 1.
 **
-** Blocks up to MAX_SMALL come in classes (of 8 bytes, then 16, then 64), cut from the newest
+** Blocks up to MAX_SMALL come in classes (of 8 bytes, then of more), cut from the newest
 ** chunk, and go to a free list of their class; Lua tells every block's size, so none needs a
 ** header.  Larger blocks are malloc's, in a doubly linked list; in a template they lie in the
 ** first chunk, and when one of those is freed it is cut into small ones.
@@ -9,29 +9,30 @@
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
+#include "debug.h"
 
 #define GRAIN 8u                       /* what Lua asks of an allocator's alignment */
 #define MAX_SMALL 512u
-#define NCLASSES 28u                   /* up to 128 by 8, to 256 by 16, to 512 by 64 */
-#define CHUNK 1024u
+#define NCLASSES 18u                   /* up to 64 by 8, 128 by 16, 256 by 32, 512 by 128 */
+#define CHUNK 512u
 #define MAX_CHUNK 65536u
 
 #define round_up(size) (((size) + GRAIN - 1) & ~(size_t)(GRAIN - 1))
 
 /* The class of blocks of at least 'size' bytes, not 0; what such a block has. */
 static inline size_t class_of (size_t size) {
-  if (size <= 128) return (size + 7) / 8 - 1;
-  if (size <= 256) return (size + 15) / 16 + 7;
-  return (size + 63) / 64 + 19;
+  if (size <= 64) return (size + 7) / 8 - 1;
+  if (size <= 128) return (size + 15) / 16 + 3;
+  if (size <= 256) return (size + 31) / 32 + 7;
+  return (size + 127) / 128 + 13;
 }
 static inline size_t class_size (size_t c) {
-  return c < 16 ? (c + 1) * 8 : c < 24 ? (c - 7) * 16 : (c - 19) * 64;
+  return c < 8 ? (c + 1) * 8 : c < 12 ? (c - 3) * 16 : c < 16 ? (c - 7) * 32 : (c - 13) * 128;
 }
 /* The largest class that fits into 'size' bytes, at least GRAIN and a multiple of it. */
 static inline size_t class_within (size_t size) {
-  if (size <= 128) return size / 8 - 1;
-  if (size <= 256 + 63) return size >= 256 ? 23 : size / 16 + 7;
-  return size >= MAX_SMALL ? NCLASSES - 1 : size / 64 + 19;
+  size_t c = size >= MAX_SMALL ? NCLASSES - 1 : class_of(size);
+  return class_size(c) <= size ? c : c - 1;
 }
 
 _Static_assert(NCLASSES <= 32, "a bit for each class");
@@ -73,23 +74,14 @@ Arena *arena_new (size_t first, bool inner) {
 /*
 ** A goroutine that ends leaves a piece of memory that is warm in the cache and of just the size
 ** that the next one like it needs.  A pool keeps a few, by size in one place of an array each;
-** not where a sanitizer should see that they are free.
+** not where GORO_POOLS says no.
 */
-#if !defined(__has_feature)
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define USE_POOLS 0
-#else
-#define USE_POOLS 1
-#endif
-
 static Arena **pool_slot (ArenaPool *pool, size_t first) {
   return &pool->free[(first >> 5) % POOL_SIZE];
 }
 
 static Arena *first_chunk (size_t first, ArenaPool *pool) {
-  if (USE_POOLS && pool != NULL) {
+  if (GORO_POOLS && pool != NULL) {
     Arena **slot = pool_slot(pool, first), *a = *slot;
     if (a != NULL && a->first == first) {
       *slot = (Arena *)a->chunks;
@@ -111,7 +103,7 @@ static void free_chain (Arena *a) {
 }
 
 static void give_back (Arena *a, ArenaPool *pool) {
-  if (USE_POOLS && pool != NULL && a->first <= MAX_CHUNK / 4) {
+  if (GORO_POOLS && pool != NULL && a->first <= MAX_CHUNK / 4) {
     Arena **slot = pool_slot(pool, a->first), *old = *slot;
     if (old != NULL && old->first != a->first) {
       free_chain(old);

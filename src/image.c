@@ -39,7 +39,7 @@
 #include "verify.h"
 
 #define TEMPLATE_SIZE 65536
-#define SLACK 512                      /* at first, for what a goroutine makes; then as learned */
+#define SLACK 160                      /* at first, for what a goroutine makes; then as learned */
 #define MAX_SLACK 4096
 #define MAKE_AT 8
 #define MAX_IMAGES 512

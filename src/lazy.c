@@ -67,6 +67,8 @@ void lazy_forget (void) { memset(specs, 0, sizeof specs); }
 #define is_done(s, which, i) ((bit_word(s, which, i) & bit_mask(i)) != 0)
 #define set_done(s, which, i) (bit_word(s, which, i) |= bit_mask(i))
 
+int lazy_number (int which, const char *name) { return find(which, name, strlen(name)); }
+
 bool lazy_is_done (const State *s, int which, const char *name) {
   int i = find(which, name, strlen(name));
   return i >= 0 && is_done(s, which, i);
