@@ -14,7 +14,7 @@
 #define GRAIN 8u                       /* what Lua asks of an allocator's alignment */
 #define MAX_SMALL 512u
 #define NCLASSES 18u                   /* up to 64 by 8, 128 by 16, 256 by 32, 512 by 128 */
-#define CHUNK 512u
+#define CHUNK 640u
 #define MAX_CHUNK 65536u
 
 #define round_up(size) (((size) + GRAIN - 1) & ~(size_t)(GRAIN - 1))
@@ -36,6 +36,7 @@ static inline size_t class_within (size_t size) {
 }
 
 _Static_assert(NCLASSES <= 32, "a bit for each class");
+_Static_assert(CHUNK >= MAX_SMALL + 16, "a chunk holds the largest small block");
 
 typedef struct Free { struct Free *next; } Free;
 typedef struct Chunk { struct Chunk *next; size_t size; } Chunk;
