@@ -135,14 +135,6 @@ void stdlibs_loaded (lua_State *L) {
   lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
 }
 
-static void seed_random (lua_State *L) {             /* math on top */
-  uint64_t r[2] = { os_random(), os_random() };
-  lua_getfield(L, -1, "randomseed");
-  lua_pushinteger(L, (lua_Integer)r[0]);
-  lua_pushinteger(L, (lua_Integer)r[1]);
-  lua_call(L, 2, 0);
-}
-
 /* Push the library 'name', opened if it was not. */
 static void make_lib (lua_State *L, State *s, const char *name) {
   int i, require = 0;
