@@ -105,10 +105,21 @@ void stdlibs_again_in_host (lua_State *L, State *s) {
   lua_pop(L, 1);
 }
 
+/* Plain Lua's seed, time and an address, may be the same for two goroutines. */
+static void seed_random (lua_State *L) {             /* math on top */
+  uint64_t r[2] = { os_random(), os_random() };
+  lua_getfield(L, -1, "randomseed");
+  lua_pushinteger(L, (lua_Integer)r[0]);
+  lua_pushinteger(L, (lua_Integer)r[1]);
+  lua_call(L, 2, 0);
+}
+
 void stdlibs_open (lua_State *L, State *s) {
   const LazyEntry *e;
   luaL_openlibs(L);
   put_all(L, s);
+  if (lua_getfield(L, -1, LUA_MATHLIBNAME) == LUA_TTABLE) seed_random(L);
+  lua_pop(L, 1);
   stdlibs.push_goro(L);
   lua_setfield(L, -2, "goro");
   for (e = stdlibs.parts; e->name != NULL; e++) {
