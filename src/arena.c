@@ -1,23 +1,42 @@
 /*
 ** arena.c - the allocator of goroutine states.  Layer 1.
 **
-** Blocks up to MAX_SMALL come in classes of 16 bytes, cut from the newest chunk, and go to a
-** free list of their class; Lua tells every block's size, so none needs a header.  Larger
-** blocks are malloc's, in a doubly linked list; in a template they lie in the first chunk, and
-** when one of those is freed it is cut into small ones.
+** Blocks up to MAX_SMALL come in classes (of 8 bytes, then of more), cut from the newest
+** chunk, and go to a free list of their class; Lua tells every block's size, so none needs a
+** header.  Larger blocks are malloc's, in a doubly linked list; in a template they lie in the
+** first chunk, and when one of those is freed it is cut into small ones.
 */
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
+#include "debug.h"
 
-#define GRAIN 16u
+#define GRAIN 8u                       /* what Lua asks of an allocator's alignment */
 #define MAX_SMALL 512u
-#define NCLASSES (MAX_SMALL / GRAIN)
-#define CHUNK 1024u
+#define NCLASSES 18u                   /* up to 64 by 8, 128 by 16, 256 by 32, 512 by 128 */
+#define CHUNK 640u
 #define MAX_CHUNK 65536u
 
-#define class_of(size) (((size) + GRAIN - 1) / GRAIN - 1)
 #define round_up(size) (((size) + GRAIN - 1) & ~(size_t)(GRAIN - 1))
+
+/* The class of blocks of at least 'size' bytes, not 0; what such a block has. */
+static inline size_t class_of (size_t size) {
+  if (size <= 64) return (size + 7) / 8 - 1;
+  if (size <= 128) return (size + 15) / 16 + 3;
+  if (size <= 256) return (size + 31) / 32 + 7;
+  return (size + 127) / 128 + 13;
+}
+static inline size_t class_size (size_t c) {
+  return c < 8 ? (c + 1) * 8 : c < 12 ? (c - 3) * 16 : c < 16 ? (c - 7) * 32 : (c - 13) * 128;
+}
+/* The largest class that fits into 'size' bytes, at least GRAIN and a multiple of it. */
+static inline size_t class_within (size_t size) {
+  size_t c = size >= MAX_SMALL ? NCLASSES - 1 : class_of(size);
+  return class_size(c) <= size ? c : c - 1;
+}
+
+_Static_assert(NCLASSES <= 32, "a bit for each class");
+_Static_assert(CHUNK >= MAX_SMALL + 16, "a chunk holds the largest small block");
 
 typedef struct Free { struct Free *next; } Free;
 typedef struct Chunk { struct Chunk *next; size_t size; } Chunk;
@@ -31,6 +50,7 @@ struct Arena {
   Chunk *chunks;                       /* all but the first, newest first */
   size_t outside;                      /* bytes in chunks and large blocks */
   uint32_t grow;                       /* bytes of the next chunk */
+  uint32_t there;                      /* bits: classes with free blocks */
   bool inner;
   Free *free[NCLASSES];
 };
@@ -55,23 +75,14 @@ Arena *arena_new (size_t first, bool inner) {
 /*
 ** A goroutine that ends leaves a piece of memory that is warm in the cache and of just the size
 ** that the next one like it needs.  A pool keeps a few, by size in one place of an array each;
-** not where a sanitizer should see that they are free.
+** not where GORO_POOLS says no.
 */
-#if !defined(__has_feature)
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define USE_POOLS 0
-#else
-#define USE_POOLS 1
-#endif
-
 static Arena **pool_slot (ArenaPool *pool, size_t first) {
-  return &pool->free[(first >> 4) % POOL_SIZE];
+  return &pool->free[(first >> 5) % POOL_SIZE];
 }
 
 static Arena *first_chunk (size_t first, ArenaPool *pool) {
-  if (USE_POOLS && pool != NULL) {
+  if (GORO_POOLS && pool != NULL) {
     Arena **slot = pool_slot(pool, first), *a = *slot;
     if (a != NULL && a->first == first) {
       *slot = (Arena *)a->chunks;
@@ -93,7 +104,7 @@ static void free_chain (Arena *a) {
 }
 
 static void give_back (Arena *a, ArenaPool *pool) {
-  if (USE_POOLS && pool != NULL && a->first <= MAX_CHUNK / 4) {
+  if (GORO_POOLS && pool != NULL && a->first <= MAX_CHUNK / 4) {
     Arena **slot = pool_slot(pool, a->first), *old = *slot;
     if (old != NULL && old->first != a->first) {
       free_chain(old);
@@ -185,28 +196,44 @@ Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n
 
 /* ---------------------------------------------------------------- blocks */
 
+static void free_small (Arena *a, void *p, size_t c) {
+  Free *f = p;
+  f->next = a->free[c];
+  a->free[c] = f;
+  a->there |= UINT32_C(1) << c;
+}
+
+static Free *take_small (Arena *a, size_t c) {     /* there is one */
+  Free *f = a->free[c];
+  a->free[c] = f->next;
+  if (f->next == NULL) a->there &= ~(UINT32_C(1) << c);
+  return f;
+}
+
 /* Memory in a chunk that nobody uses, to the free lists. */
 static void recycle (Arena *a, char *p, size_t size) {
   size &= ~(size_t)(GRAIN - 1);
   while (size > 0) {
-    size_t n = size > MAX_SMALL ? MAX_SMALL : size;
-    Free *f = (Free *)p;
-    f->next = a->free[class_of(n)];
-    a->free[class_of(n)] = f;
+    size_t c = class_within(size), n = class_size(c);
+    free_small(a, p, c);
     p += n;
     size -= n;
   }
 }
 
+/* A free block, cut from a larger one if need be: what a template has left free should serve. */
 static void *small_new (Arena *a, size_t size) {
   size_t c = class_of(size);
-  Free *f = a->free[c];
+  uint32_t fit = a->there >> c;
   char *p;
-  if (f != NULL) {
-    a->free[c] = f->next;
-    return f;
+  if (fit & 1) return take_small(a, c);
+  size = class_size(c);
+  if (fit != 0) {
+    size_t larger = c + (size_t)__builtin_ctz(fit);
+    p = (char *)take_small(a, larger);
+    recycle(a, p + size, class_size(larger) - size);
+    return p;
   }
-  size = round_up(size);
   if ((size_t)(a->end - a->top) < size) {
     Chunk *k = malloc(a->grow);
     if (k == NULL) return NULL;
@@ -249,11 +276,7 @@ static void *block_new (Arena *a, size_t size) {
 }
 
 static void block_free (Arena *a, void *p, size_t size) {
-  if (size <= MAX_SMALL) {
-    Free *f = p;
-    f->next = a->free[class_of(size)];
-    a->free[class_of(size)] = f;
-  }
+  if (size <= MAX_SMALL) free_small(a, p, class_of(size));
   else if (is_inner(a, p))
     recycle(a, p, round_up(size));
   else {

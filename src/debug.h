@@ -48,6 +48,16 @@ void goro_perturb (void);
 #define GORO_POINT() ((void)0)
 #endif
 
+/* Is memory kept for reuse?  Not where a sanitizer should see that it is free. */
+#if !defined(__has_feature)
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define GORO_POOLS 0
+#else
+#define GORO_POOLS 1
+#endif
+
 #if defined(GORO_DEBUG)
 #define goro_check(c) \
   ((c) ? (void)0 : goro_fatal("%s:%d: check failed: %s", __FILE__, __LINE__, #c))

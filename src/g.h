@@ -210,6 +210,8 @@ struct M {
   _Atomic(uint32_t) exited;
   uint32_t nhosts;                     /* [L:sched] host threads: hosts opened on it */
   void *from;                          /* layer 5's: an idle lua_State, for C stack depth */
+  G *spare;                            /* [O] blocks of goroutines that ended here */
+  uint32_t nspare;                     /* [O] */
   void *pool;                          /* [O] layer 5's: memory of states that have ended */
   volatile bool sleeps;                /* [O] hosts: in host_sleep; for the signal handler */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */

@@ -7,10 +7,10 @@
 #include "code.h"
 #include "handle.h"
 #include "image.h"
+#include "lazy.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
 uint8_t handle_slots[OBJ_NTYPES];
-static const char cache_key = 0;       /* registry[&cache_key] = handles by address, weak */
 static const char meta_keys[OBJ_NTYPES];         /* registry[&meta_keys[type]] = metatable */
 
 static void release (Handle *h) {
@@ -77,6 +77,22 @@ static const lua_CFunction finders[] = { TYPES(X) };
 #undef X
 _Static_assert(OBJ_NTYPES <= sizeof finders / sizeof *finders, "a finder for each type");
 
+/* The same for a methods table that has the metatable common to all that is lazy. */
+int handle_index (lua_State *L) {
+  int type;
+  for (type = 0; type < OBJ_NTYPES; type++) {
+    bool same = false;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_keys[type]) == LUA_TTABLE) {
+      lua_pushliteral(L, "__index");
+      lua_rawget(L, -2);
+      same = lua_rawequal(L, -1, 1);
+    }
+    lua_settop(L, 2);
+    if (same) return find_method(L, type);
+  }
+  return 0;
+}
+
 /* Push the metatable of handles of 'type'. */
 static void push_meta (lua_State *L, int type) {
   const HandleType *d = handle_types[type];
@@ -95,26 +111,16 @@ static void push_meta (lua_State *L, int type) {
   lua_setfield(L, -2, "__tostring");
   if (d->meta != NULL) luaL_setfuncs(L, d->meta, 0);
   lua_newtable(L);                     /* the methods */
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, finders[type]);
-  lua_setfield(L, -2, "__index");
+  if (!lazy_push_common(L)) {
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, finders[type]);
+    lua_setfield(L, -2, "__index");
+  }
   lua_setmetatable(L, -2);
   if (d->index != NULL) lua_pushcclosure(L, d->index, 1);
   lua_setfield(L, -2, "__index");
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &meta_keys[type]);
-}
-
-static void push_cache (lua_State *L) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key) == LUA_TTABLE) return;
-  lua_pop(L, 1);
-  lua_newtable(L);
-  lua_createtable(L, 0, 1);
-  lua_pushliteral(L, "v");
-  lua_setfield(L, -2, "__mode");
-  lua_setmetatable(L, -2);
-  lua_pushvalue(L, -1);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &cache_key);
 }
 
 Handle *handle_of_function (lua_State *L, int idx) {
@@ -142,7 +148,7 @@ void handle_fail (lua_State *L, int arg, int type) {
 
 void handle_prepare (lua_State *L) {
   stack_room(L, 8);
-  push_cache(L);
+  keep_table(L, 0);
   push_meta(L, OBJ_CHAN);
   push_meta(L, OBJ_WAITGROUP);
   lua_pop(L, 3);
@@ -187,7 +193,7 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
   Handle *h;
   stack_room(L, 8);
   if (s->bound != 0 && push_bound(L, s, o, view)) return;
-  push_cache(L);
+  keep_table(L, 0);
   if (lua_rawgetp(L, -1, key) != LUA_TNIL) {
     lua_remove(L, -2);
     return;

@@ -50,6 +50,7 @@ Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, cons
                       size_t len);
 /* A copy: 'h' shall stand for 'o', a reference that it takes over. */
 void handle_bind (State *s, Handle *h, Obj *o);
+int handle_index (lua_State *L);       /* __index of a methods table: C function */
 void handle_release_all (State *s);              /* a state that is dropped as it is */
 /*
 ** A handle is told by its size and by a word in it that no other userdata has: its own address

@@ -43,41 +43,88 @@ void host_unref (Host *h) {
   }
 }
 
+/*
+** A G and what layer 5 keeps of it are one block.  Each M keeps a few of those that ended on it
+** for the next ones, not where a sanitizer should see that they are free.
+*/
+#define MAX_SPARE 64
+
+static G *g_alloc (void) {
+  size_t size = sizeof(G) + sched.hooks.room;
+  M *m = sched_m();
+  G *g = m != NULL ? m->spare : NULL;
+  if (g != NULL) {
+    m->spare = g->link;
+    m->nspare--;
+  }
+  else if ((g = malloc(size)) == NULL) return NULL;
+  memset(g, 0, size);
+  return g;
+}
+
+static void g_release (G *g) {
+  M *m = sched_m();
+  free(g->many);
+  if (!GORO_POOLS || m == NULL || m->nspare >= MAX_SPARE) free(g);
+  else {
+    g->link = m->spare;
+    m->spare = g;
+    m->nspare++;
+  }
+}
+
+void g_spare_drop (M *m) {
+  while (m->spare != NULL) {
+    G *g = m->spare;
+    m->spare = g->link;
+    free(g);
+  }
+  m->nspare = 0;
+}
+
 G *g_new (Host *h) {
-  G *g = calloc(1, sizeof *g);
+  G *g = g_alloc();
+  int64_t n;
   if (g == NULL) return NULL;
   g->host = h;
+  if (sched.hooks.room > 0) g->state = g + 1;
   store_rlx(&g->status, G_IDLE);
   lock_acquire(&h->lock);
   if (host_closing(h)) {
     lock_release(&h->lock);
-    free(g);
+    g_release(g);
     return NULL;
   }
-  g->id = add_rlx(&h->lastid, 1) + 1;
+  n = load_rlx(&h->lastid) + 1;        /* (both are changed under the lock only) */
+  store_rlx(&h->lastid, n);
+  g->id = (uint64_t)n;
   g->hnext = h->all;
   if (h->all != NULL) h->all->hprev = g;
   h->all = g;
-  add_acqrel(&h->ng, 1);
-  add_rlx(&h->refs, 1);
+  n = load_rlx(&h->ng);
+  store_rel(&h->ng, n + 1);
+  if (n == 0) add_rlx(&h->refs, 1);    /* goroutines have one together */
   lock_release(&h->lock);
   return g;
 }
 
-void g_free (G *g) {
+void g_unlink (G *g) {
   Host *h = g->host;
-  bool last;
+  int64_t n;
   lock_acquire(&h->lock);
   if (g->hprev != NULL) g->hprev->hnext = g->hnext;
   else h->all = g->hnext;
   if (g->hnext != NULL) g->hnext->hprev = g->hprev;
-  last = sub_acqrel(&h->ng, 1) == 1 && host_closing(h);
-  if (last) note_wake(&h->ended);      /* before the unlock: host_end may free h after */
+  g->hnext = g->hprev = NULL;
+  n = load_rlx(&h->ng) - 1;
+  store_rel(&h->ng, n);
+  if (n == 0 && host_closing(h)) note_wake(&h->ended);  /* before the unlock: host_end may
+                                                           free h after */
   lock_release(&h->lock);
-  free(g->many);
-  free(g);
-  host_unref(h);
+  if (n == 0) host_unref(h);
 }
+
+void g_free (G *g) { g_release(g); }
 
 /* Ask every M that runs a goroutine of 'h' to let it yield. */
 static void interrupt_runners (Host *h, M *self) {

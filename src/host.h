@@ -10,8 +10,11 @@
 
 Host *host_new (void);                 /* with its main G; NULL: no memory */
 void host_unref (Host *h);
-G *g_new (Host *h);                    /* IDLE, counted, with an id; NULL: no memory */
-void g_free (G *g);                    /* unlinked from its host; DEAD or IDLE */
+/* IDLE, counted, with an id; all zero behind it (SchedHooks.room).  NULL: no memory, or the host
+** ends. */
+G *g_new (Host *h);
+void g_unlink (G *g);                  /* DEAD or IDLE: its host knows it no more, and may go */
+void g_free (G *g);                    /* unlinked already */
 
 /*
 ** End all goroutines of 'h': those that wait are woken with WAKE_KILL, those that run are asked

@@ -39,7 +39,7 @@
 #include "verify.h"
 
 #define TEMPLATE_SIZE 65536
-#define SLACK 512                      /* at first, for what a goroutine makes; then as learned */
+#define SLACK 160                      /* at first, for what a goroutine makes; then as learned */
 #define MAX_SLACK 4096
 #define MAKE_AT 8
 #define MAX_IMAGES 512
@@ -72,7 +72,7 @@ void keep_push (lua_State *L, int i) {
   lua_remove(L, -2);
 }
 
-static void push_keep (lua_State *L, int n) {
+void keep_table (lua_State *L, int n) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &keep_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
   lua_createtable(L, n, 0);
@@ -85,7 +85,7 @@ static void push_keep (lua_State *L, int n) {
 }
 
 void keep_set (lua_State *L, int i) {
-  push_keep(L, 0);
+  keep_table(L, 0);
   lua_insert(L, -2);
   lua_rawseti(L, -2, i);
   lua_pop(L, 1);
@@ -138,7 +138,7 @@ static int fill_function (lua_State *L) {
   for (i = 0; i < n; i++) nh += img->slots.kind[i] >= SLOT_HANDLE && img->slots.kind[i] < SLOT_SAME;
   state_register(L, NULL);
   stdlibs_open_lazy(L);
-  push_keep(L, nh + 1);
+  keep_table(L, nh + 1);
   lua_pushglobaltable(L);
   lazy_put_mentioned(L, mk->s, -1, img->code, img->len);
   lua_settop(L, 0);
@@ -153,8 +153,11 @@ static int fill_function (lua_State *L) {
     lua_pushvalue(L, 4 + i);
     if (lua_setupvalue(L, 3, i + 1) == NULL) return luaL_error(L, "no upvalue");
   }
-  lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, img);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, img) != LUA_TNIL) {
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, img);
+  }
+  lua_settop(L, 3 + n);
   for (i = 0; i < img->slots.nup; i++) lua_remove(L, 4);
   return lua_gettop(L);
 }

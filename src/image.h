@@ -69,10 +69,12 @@ void image_close (State *s, ArenaPool *pool);      /* s->arena is given back */
   ((Handle *)arena_moved((s)->image->arena, (s)->arena, (s)->image->handles[(slot) - 1]))
 
 /*
-** The keep: a table, weak, of what a state knows by number.  1 to MAX_SLOTS: the handles of its
-** image, then the image's function; KEEP_CODE and on: functions that started goroutines.
+** The keep: a table with weak values.  By number: 1 to MAX_SLOTS the handles of a state's image,
+** then the image's function; KEEP_CODE and on, functions that started goroutines.  By address (a
+** light userdata): all other handles.
 */
 #define KEEP_CODE 64
+void keep_table (lua_State *L, int n); /* push it; made, for 'n' numbers, if it is not there */
 void keep_push (lua_State *L, int i);  /* its element; nil: it is gone.  Does not raise */
 void keep_set (lua_State *L, int i);   /* the value on top, popped; may raise */
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "lauxlib.h"
 #include "code.h"
+#include "handle.h"
 #include "lazy.h"
 #include "stdlibs.h"
 
@@ -66,6 +67,8 @@ void lazy_forget (void) { memset(specs, 0, sizeof specs); }
 #define is_done(s, which, i) ((bit_word(s, which, i) & bit_mask(i)) != 0)
 #define set_done(s, which, i) (bit_word(s, which, i) |= bit_mask(i))
 
+int lazy_number (int which, const char *name) { return find(which, name, strlen(name)); }
+
 bool lazy_is_done (const State *s, int which, const char *name) {
   int i = find(which, name, strlen(name));
   return i >= 0 && is_done(s, which, i);
@@ -106,24 +109,74 @@ static int set_field (lua_State *L, int which) {
   return 0;
 }
 
-static int index_g (lua_State *L) { return get_field(L, LAZY_G); }
+static bool is_globals (lua_State *L, int idx) {
+  bool same;
+  idx = lua_absindex(L, idx);
+  lua_pushglobaltable(L);
+  same = lua_rawequal(L, -1, idx);
+  lua_pop(L, 1);
+  return same;
+}
+
+/* Of the common metatable: a string's, _G's or a methods table's. */
+static int index_common (lua_State *L) {
+  if (lua_type(L, 1) == LUA_TSTRING) return stdlibs_index_string(L);
+  return is_globals(L, 1) ? get_field(L, LAZY_G) : handle_index(L);
+}
+
+static int newindex_common (lua_State *L) {
+  if (lua_type(L, 1) == LUA_TSTRING) return luaL_error(L, "attempt to index a string value");
+  if (is_globals(L, 1)) return set_field(L, LAZY_G);
+  lua_rawset(L, 1);
+  return 0;
+}
+
 static int index_loaded (lua_State *L) { return get_field(L, LAZY_LOADED); }
 static int index_goro (lua_State *L) { return get_field(L, LAZY_GORO); }
-static int newindex_g (lua_State *L) { return set_field(L, LAZY_G); }
 static int newindex_loaded (lua_State *L) { return set_field(L, LAZY_LOADED); }
 static int newindex_goro (lua_State *L) { return set_field(L, LAZY_GORO); }
 
+static void fill_meta (lua_State *L, int which);
+
+void lazy_make_common (lua_State *L, int n) {
+  lua_createtable(L, 0, n + 3);
+  fill_meta(L, LAZY_G);
+}
+
+bool lazy_is_common (lua_State *L) {
+  bool is;
+  lua_pushliteral(L, "__index");
+  is = lua_rawget(L, -2) == LUA_TFUNCTION && lua_tocfunction(L, -1) == index_common;
+  lua_pop(L, 1);
+  return is;
+}
+
+bool lazy_push_common (lua_State *L) {
+  bool there;
+  lua_pushglobaltable(L);
+  there = lua_getmetatable(L, -1);
+  lua_remove(L, there ? -2 : -1);
+  if (!there) return false;
+  if (lazy_is_common(L)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
 void lazy_attach (lua_State *L, int which) {
-  static const lua_CFunction gets[] = { index_g, index_loaded, index_goro };
-  static const lua_CFunction sets[] = { newindex_g, newindex_loaded, newindex_goro };
   lua_createtable(L, 0, 3);
+  fill_meta(L, which);
+  lua_setmetatable(L, -2);
+}
+
+static void fill_meta (lua_State *L, int which) {
+  static const lua_CFunction gets[] = { index_common, index_loaded, index_goro };
+  static const lua_CFunction sets[] = { newindex_common, newindex_loaded, newindex_goro };
   lua_pushcfunction(L, gets[which]);
   lua_setfield(L, -2, "__index");
   lua_pushcfunction(L, sets[which]);
   lua_setfield(L, -2, "__newindex");
   lua_pushinteger(L, which);
   lua_rawsetp(L, -2, &lazy_key);
-  lua_setmetatable(L, -2);
 }
 
 /* Which lazy table is at 'idx'?  -1: none. */
@@ -132,6 +185,7 @@ static int which_lazy (lua_State *L, int idx) {
   if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx)) return -1;
   if (lua_rawgetp(L, -1, &lazy_key) == LUA_TNUMBER) which = (int)lua_tointeger(L, -1);
   lua_pop(L, 2);
+  if (which == LAZY_G && !is_globals(L, idx)) which = -1;      /* methods: the common metatable */
   return which;
 }
 

@@ -8,6 +8,9 @@
 ** file, which fill such a table before they look into it.
 **
 ** Each name is put there once: a script that sets print to nil finds nil.
+**
+** One metatable, the common one, serves _G, strings before their library is opened, and the
+** tables of handles' methods: each would be small, and a goroutine has little room.
 */
 #ifndef GORO_LAZY_H
 #define GORO_LAZY_H
@@ -27,12 +30,20 @@ typedef struct LazyEntry {
 /* Before the first state: what the table 'which' (LAZY_) holds.  false: too many. */
 bool lazy_define (int which, const LazyEntry *entries, int n);
 void lazy_forget (void);                /* all that was defined */
+/* In a template: push the common metatable, made for _G, with room for 'n' fields of strings. */
+void lazy_make_common (lua_State *L, int n);
+/* Push it; false (nothing pushed): this state has none (any more). */
+bool lazy_push_common (lua_State *L);
+/* Has the metatable on top the common one's __index? */
+bool lazy_is_common (lua_State *L);
 /* The table on top is the lazy one of its kind in this state; 's' knows it by its bits. */
 void lazy_attach (lua_State *L, int which);
 /* The field 'name' of the table at 'idx', which may be lazy: pushed, raw otherwise. */
 void lazy_get (lua_State *L, int idx, const char *name);
 /* Was 'name' put there already, or set by the script? */
 bool lazy_is_done (const State *s, int which, const char *name);
+int lazy_number (int which, const char *name);   /* of an entry, for: */
+#define lazy_done_number(s, which, i) (((s)->lazy[which][(i) / 64] >> ((i) % 64) & 1) != 0)
 /* A template: the functions in the lazy table at 'idx' that 'code' mentions are put there now. */
 void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size_t len);
 /* The entry 'name' is there already (the caller sees to it). */

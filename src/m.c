@@ -48,6 +48,7 @@ void m_sleep_for_ever (M *m) {
 static M *free_ms;                     /* [L:sched] by 'next' */
 
 void m_free (M *m) {
+  g_spare_drop(m);
   lock_acquire(&sched.lock);
   m->next = free_ms;
   free_ms = m;

@@ -664,7 +664,7 @@ void run_exit (State *s, int status) {
   exit(status);
 }
 
-const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt };
+const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State) };
 
 void run_start (Here h, State *s) {
   stat_add(h.m, STAT_SPAWNED, 1);

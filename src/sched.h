@@ -27,6 +27,7 @@ typedef struct SchedHooks {
   void (*m_start) (M *m);              /* a worker thread begins, ends */
   void (*m_end) (M *m);
   void (*preempt) (M *m);              /* in the signal handler, on m's own thread */
+  size_t room;                         /* bytes behind each goroutine's G, for its g->state; or 0 */
 } SchedHooks;
 
 typedef struct Sched {
@@ -162,6 +163,7 @@ void start_m (P *pp, bool spinning);
 void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
 void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
 void check_dead_locked (GList *dead);
+void g_spare_drop (M *m);              /* (host.c) */
 
 #pragma GCC visibility pop
 

@@ -150,8 +150,7 @@ static int copy_values (lua_State *L) {            /* Heritage *, arg */
 Heritage *heritage_of (lua_State *L, State *s) {
   int top = lua_gettop(L), status;
   Heritage *h = s->heritage;
-  if (h != NULL && s->lazy_libs && !lazy_is_done(s, LAZY_LOADED, LUA_LOADLIBNAME) &&
-      !lazy_is_done(s, LAZY_G, "arg"))
+  if (h != NULL && s->lazy_libs && !stdlibs_touched_heritage(s))
     return h;                          /* it cannot have changed: as it was inherited */
   stack_room(L, 12);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &heritage_key);
@@ -317,14 +316,11 @@ Here here_slow (lua_State *L) {
 /* ---------------------------------------------------------------- goroutine states */
 
 State *state_new (HostState *hs) {
-  State *s = calloc(1, sizeof *s);
-  if (s == NULL) return NULL;
-  s->g = g_new(hs->host);
-  if (s->g == NULL) {
-    free(s);
-    return NULL;
-  }
-  s->g->state = s;
+  G *g = g_new(hs->host);
+  State *s;
+  if (g == NULL) return NULL;
+  s = g->state;                        /* behind it, all zero */
+  s->g = g;
   s->hs = hs;
   return s;
 }
@@ -454,26 +450,18 @@ void state_close (State *s) {
 
 void state_free (State *s) {
   G *g = s->g;
+  g_unlink(g);                         /* nobody looks at it from here on */
   if (s->start != NULL) msg_free(s->start);
   if (s->start_image != NULL) start_free(s->start_image);
-  start_forget(s);
+  if (s->code_slots != NULL) start_forget(s);
   image_unref(s->image);
   heritage_unref(s->heritage);
   origin_unref(s->origin);
   origin_unref(s->latest);
   free(s->modref.bloom);
-  classes_close(s);
+  if (s->classes != NULL) classes_close(s);
   free(s->traceback);
-  {
-    char *name;
-    lock_acquire(&g->host->lock);
-    name = s->name;
-    s->name = NULL;
-    g->state = NULL;
-    lock_release(&g->host->lock);
-    free(name);
-  }
-  free(s);
+  free(s->name);
   g_free(g);
 }
 

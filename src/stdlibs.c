@@ -105,10 +105,21 @@ void stdlibs_again_in_host (lua_State *L, State *s) {
   lua_pop(L, 1);
 }
 
+/* Plain Lua's seed, time and an address, may be the same for two goroutines. */
+static void seed_random (lua_State *L) {             /* math on top */
+  uint64_t r[2] = { os_random(), os_random() };
+  lua_getfield(L, -1, "randomseed");
+  lua_pushinteger(L, (lua_Integer)r[0]);
+  lua_pushinteger(L, (lua_Integer)r[1]);
+  lua_call(L, 2, 0);
+}
+
 void stdlibs_open (lua_State *L, State *s) {
   const LazyEntry *e;
   luaL_openlibs(L);
   put_all(L, s);
+  if (lua_getfield(L, -1, LUA_MATHLIBNAME) == LUA_TTABLE) seed_random(L);
+  lua_pop(L, 1);
   stdlibs.push_goro(L);
   lua_setfield(L, -2, "goro");
   for (e = stdlibs.parts; e->name != NULL; e++) {
@@ -133,14 +144,6 @@ void stdlibs_loaded (lua_State *L) {
   lazy_attach(L, LAZY_LOADED);
   lua_pushvalue(L, -1);
   lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-}
-
-static void seed_random (lua_State *L) {             /* math on top */
-  uint64_t r[2] = { os_random(), os_random() };
-  lua_getfield(L, -1, "randomseed");
-  lua_pushinteger(L, (lua_Integer)r[0]);
-  lua_pushinteger(L, (lua_Integer)r[1]);
-  lua_call(L, 2, 0);
 }
 
 /* Push the library 'name', opened if it was not. */
@@ -218,7 +221,7 @@ void stdlibs_goro_lazy (lua_State *L, State *s) {
   lua_remove(L, -2);
 }
 
-static int index_string (lua_State *L) {             /* ("x").name: the library is not open yet */
+int stdlibs_index_string (lua_State *L) {
   stdlibs_string(L);
   lua_settop(L, 2);
   lua_gettable(L, 1);                  /* again, by the metatable of an open library */
@@ -228,24 +231,30 @@ static int index_string (lua_State *L) {             /* ("x").name: the library 
 void stdlibs_string (lua_State *L) {
   int top = lua_gettop(L);
   lua_pushliteral(L, "");
-  if (luaL_getmetafield(L, -1, "__index") == LUA_TFUNCTION &&
-      lua_tocfunction(L, -1) == index_string) {
+  if (lua_getmetatable(L, -1) && lazy_is_common(L)) {
     make_lib(L, here(L).s, LUA_STRLIBNAME);
     lua_pop(L, 1);
   }
   lua_settop(L, top);
 }
 
+/* The metamethods of strings, for their arithmetic; the library itself need not be open. */
+#define MAX_ARITH 16
+static luaL_Reg string_arith[MAX_ARITH];
+static int string_arith_n;
+
 void stdlibs_open_lazy (lua_State *L) {
+  int i;
   lua_pushglobaltable(L);
-  lazy_attach(L, LAZY_G);
-  lua_pop(L, 1);
-  lua_pushcfunction(L, luaopen_string);
-  lua_call(L, 0, 0);                   /* for the arithmetic of strings */
   lua_pushliteral(L, "");
-  if (!lua_getmetatable(L, -1)) luaL_error(L, "strings have no metatable");
-  lua_pushcfunction(L, index_string);
-  lua_setfield(L, -2, "__index");
+  lazy_make_common(L, string_arith_n);
+  for (i = 0; i < string_arith_n; i++) {
+    lua_pushcfunction(L, string_arith[i].func);
+    lua_setfield(L, -2, string_arith[i].name);
+  }
+  lua_pushvalue(L, -1);
+  lua_setmetatable(L, -4);             /* of _G */
+  lua_setmetatable(L, -2);             /* of strings */
   lua_pop(L, 2);
 }
 
@@ -266,6 +275,13 @@ static lua_CFunction replacement (const char *lib, const char *name) {
     if (strcmp(replaced[i].lib, lib) == 0 && strcmp(replaced[i].name, name) == 0)
       return replaced[i].f;
   return NULL;
+}
+
+static int number_arg, number_package; /* [I] lazy entries */
+
+bool stdlibs_touched_heritage (const State *s) {
+  return lazy_done_number(s, LAZY_LOADED, number_package) ||
+         lazy_done_number(s, LAZY_G, number_arg);
 }
 
 /* What a plain state's globals are, as entries; can_be_lazy tells whether all of them are known. */
@@ -298,7 +314,31 @@ static void learn_globals (lua_State *L) {
     lua_pop(L, 1);
   }
   ok = ok && add(LAZY_G, "arg", NULL, make_arg) && add(LAZY_LOADED, "goro", NULL, make_goro);
+  number_arg = lazy_number(LAZY_G, "arg");
+  number_package = lazy_number(LAZY_LOADED, LUA_LOADLIBNAME);
+  ok = ok && number_arg >= 0 && number_package >= 0;
   can_be_lazy = ok;
+}
+
+static bool learn_strings (lua_State *L) {
+  bool ok = true;
+  lua_pushliteral(L, "");
+  if (!lua_getmetatable(L, -1)) return false;
+  lua_pushnil(L);
+  while (ok && lua_next(L, -2)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+    if (strcmp(name, "__index") != 0) {
+      luaL_Reg *r = &string_arith[string_arith_n];
+      ok = string_arith_n < MAX_ARITH && lua_iscfunction(L, -1) &&
+           lua_getupvalue(L, -1, 1) == NULL && (r->name = strdup(name)) != NULL;
+      if (ok) {
+        r->func = lua_tocfunction(L, -1);
+        string_arith_n++;
+      }
+    }
+    lua_pop(L, 1);
+  }
+  return ok;
 }
 
 static int learn (lua_State *L) {
@@ -314,6 +354,8 @@ static int learn (lua_State *L) {
     lua_pop(L, 1);
   }
   learn_globals(L);
+  can_be_lazy = learn_strings(L) && can_be_lazy;
+  lua_settop(L, 0);
   code_learn(L);
   return 0;
 }

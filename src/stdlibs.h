@@ -35,10 +35,13 @@ bool stdlibs_init (void);              /* once; false: no memory */
 bool stdlibs_can_be_lazy (void);       /* after init: the stock libraries are as we know them */
 void stdlibs_open (lua_State *L, State *s);          /* all, in a new state; may raise */
 void stdlibs_open_lazy (lua_State *L);               /* in a template: they will come */
+/* Could a lazy state's package or arg differ from what it inherited? */
+bool stdlibs_touched_heritage (const State *s);
 void stdlibs_open_host (lua_State *L, State *s);     /* in a host, whose libraries are open */
 void stdlibs_again_in_host (lua_State *L, State *s); /* goro is required once more */
 void stdlibs_loaded (lua_State *L);                  /* push package.loaded */
 void stdlibs_goro_lazy (lua_State *L, State *s);     /* a template: push the goro module */
+int stdlibs_index_string (lua_State *L);  /* ("x").name before that: C function */
 void stdlibs_string (lua_State *L);                  /* see that the string library is open */
 bool stdlibs_is_standard (const char *name);      /* a library of Lua's, or goro itself */
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to);

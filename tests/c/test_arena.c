@@ -27,7 +27,7 @@ static void random_use (size_t first, bool inner) {
     size_t keep = size < b->size ? size : b->size, i;
     unsigned char *p = arena_realloc(a, b->p, b->size, size);
     CHECK((p != NULL) == (size > 0));
-    CHECK(((size_t)p & 15) == 0);
+    CHECK(((size_t)p & 7) == 0);
     for (i = 0; i < keep; i++) CHECK(p[i] == b->mark);
     used += size - b->size;
     b->p = p;

@@ -41,6 +41,7 @@ static Outcome run (M *m, G *g) {
 
 static void reap (G *g) {
   free(g->state);
+  g_unlink(g);
   g_free(g);
 }
 
@@ -233,7 +234,7 @@ static void selected (M *m, int selectors) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0 };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i;

@@ -33,6 +33,7 @@ static Outcome run (M *m, G *g) {
 
 static void reap (G *g) {
   free(g->state);
+  g_unlink(g);
   g_free(g);
 }
 
@@ -128,7 +129,7 @@ static void one_host (int procs) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0 };
   CHECK(sched_init(&hooks));
   one_host(1);
   one_host(2);
