@@ -42,6 +42,7 @@ build = {
         "src/alarm.c",
         "src/arena.c",
         "src/argerr.c",
+        "src/big.c",
         "src/chan.c",
         "src/chaos.c",
         "src/check.c",

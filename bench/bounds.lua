@@ -9,7 +9,7 @@ local support = require("support")
 local usage = [[
 usage: tools/lua bench/bounds.lua [options]
   --runs N      pairs measured for each bound (default 5); their median ratio counts
-  --only a,b    these bounds alone: pingpong, spawn, parked, compute
+  --only a,b    these bounds alone: pingpong, spawn, parked, record, string1m, compute
   --help        this text
 ]]
 
@@ -47,6 +47,28 @@ local bounds = {
       local bytes = support.run(goro, 1, "parked", 100000)
       if bytes then
         return bytes / 1000, ("%.0f bytes"):format(bytes)
+      end
+    end,
+  },
+  {
+    name = "record", at = "most", limit = 4,
+    what = "a record { id, name, tags } costs %.2f deep copies in plain Lua",
+    measure = function()
+      local sent = support.run(goro, 1, "record")
+      local copied = support.run(floor_lua, 1, "record")
+      if sent and copied then
+        return sent / copied, ("%.0f ns / %.0f ns"):format(sent, copied)
+      end
+    end,
+  },
+  {
+    name = "string1m", at = "most", limit = 2.5,
+    what = "a string of 1 MB costs %.2f memcpys",
+    measure = function()
+      local sent = support.run(goro, 1, "string1m")
+      local copied = support.run(floor_c, 1, "memcpy1m")
+      if sent and copied then
+        return copied / sent, ("%.0f MB/s / %.0f MB/s"):format(copied, sent)
       end
     end,
   },

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
+#include "big.h"
 #include "debug.h"
 
 #define GRAIN 8u                       /* what Lua asks of an allocator's alignment */
@@ -265,7 +266,7 @@ static void *block_new (Arena *a, size_t size) {
     return p;
   }
   if (size > (size_t)-1 - sizeof *l) return NULL;
-  l = malloc(sizeof *l + size);
+  l = big_new(sizeof *l + size);
   if (l == NULL) return NULL;
   a->outside += sizeof *l + size;
   l->next = a->large;
@@ -285,7 +286,7 @@ static void block_free (Arena *a, void *p, size_t size) {
     if (l->prev != NULL) l->prev->next = l->next;
     else a->large = l->next;
     a->outside -= sizeof *l + size;
-    free(l);
+    big_free(l, sizeof *l + size);
   }
 }
 
@@ -304,7 +305,7 @@ void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
     q = p;
   else if (osize > MAX_SMALL && nsize > MAX_SMALL && !is_inner(a, p)) {
     Large *l = (Large *)p - 1, *next = l->next, *prev = l->prev;
-    l = realloc(l, sizeof *l + nsize);
+    l = big_resize(l, sizeof *l + osize, sizeof *l + nsize);
     if (l == NULL) return NULL;
     a->outside += nsize - osize;
     if (next != NULL) next->prev = l;

@@ -2,11 +2,12 @@
 ** msg.c - messages in flight.  Layer 2.
 */
 #include <stdlib.h>
+#include "big.h"
 #include "debug.h"
 #include "msg.h"
 
 Msg *msg_new_string (const char *s, size_t len) {
-  Msg *m = malloc(sizeof *m + len);
+  Msg *m = len > SIZE_MAX - sizeof *m ? NULL : big_new(sizeof *m + len);
   if (m == NULL) return NULL;
   memset(m, 0, sizeof *m);
   store_rlx(&m->refs, 1);
@@ -42,7 +43,7 @@ bool msg_reserve (Msg *m, size_t more) {
     if (cap > SIZE_MAX / 2) return false;
     cap *= 2;
   }
-  p = realloc(own ? m->bytes : NULL, cap);
+  p = own ? big_resize(m->bytes, m->cap, cap) : big_new(cap);
   if (p == NULL) return false;
   if (!own) memcpy(p, m->bytes, m->len);
   m->bytes = p;
@@ -69,8 +70,11 @@ void msg_free (Msg *m) {
   if (msg_is_shared(m) && sub_acqrel(&m->refs, 1) != 1) return;
   for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
   if (m->objs != m->few) free(m->objs);
-  if (m->bytes != (char *)(m + 1)) free(m->bytes);
-  free(m);
+  if (m->bytes == (char *)(m + 1)) big_free(m, sizeof *m + m->cap);
+  else {
+    big_free(m->bytes, m->cap);
+    free(m);
+  }
 }
 
 size_t value_size (const Value *v) {

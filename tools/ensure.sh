@@ -30,6 +30,11 @@ has_module () { is_lua54 && "$lua" -e "require '$1'" > /dev/null 2>&1; }
 
 has_sanitizer () { [ "$(gcc -print-file-name="lib$1.so" 2>/dev/null)" != "lib$1.so" ]; }
 
+has_fuzzer () {
+  echo 'int LLVMFuzzerTestOneInput (const unsigned char *p, unsigned long n) { return p && n; }' |
+    clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null
+}
+
 # Fills `missing` (packages) and `what` (the same for people).
 look () {
   missing=() what=()
@@ -59,6 +64,7 @@ look () {
   need gcc "gcc's ThreadSanitizer" has_sanitizer tsan
   need binutils "nm" has_command nm
   need clang "clang" has_command clang
+  need libclang-rt-dev "clang's libFuzzer" has_fuzzer
   need valgrind "valgrind" has_command valgrind
   need lua-check "luacheck" has_command luacheck
   need spin "spin, for the models" has_command spin

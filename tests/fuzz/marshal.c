@@ -270,6 +270,7 @@ static void push_global_entry (const char *list, int i) {
 
 /* A stack of up to 100 values, and one instruction a byte.  The last value is left alone. */
 static void run_program (In *in) {
+  unsigned deep = 0;                   /* tables nested by case 12: not so many that it is slow */
   lua_newtable(L);
   while (in->p < in->end) {
     unsigned op = next(in), arg = op >> 4;
@@ -330,7 +331,7 @@ static void run_program (In *in) {
         break;
       case 12: {                       /* nested */
         unsigned i, n = next(in);
-        for (i = 0; i < n; i++) {
+        for (i = 0; i < n && deep < 500; i++, deep++) {
           lua_newtable(L);
           lua_insert(L, -2);
           if (arg & 1) lua_rawseti(L, -2, 1);
