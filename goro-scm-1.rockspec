@@ -57,6 +57,7 @@ build = {
         "src/encode_class.c",
         "src/encode_make.c",
         "src/encode_path.c",
+        "src/errgroup.c",
         "src/fault.c",
         "src/fdwait.c",
         "src/handle.c",
@@ -69,6 +70,7 @@ build = {
         "src/lua_chan.c",
         "src/lua_cond.c",
         "src/lua_context.c",
+        "src/lua_errgroup.c",
         "src/lua_fault.c",
         "src/lua_go.c",
         "src/lua_goro.c",
@@ -121,5 +123,6 @@ build = {
     },
     ["goro.context"] = "lua/goro/context.lua",
     ["goro"] = "lua/goro/init.lua",
+    ["goro.singleflight"] = "lua/goro/singleflight.lua",
   },
 }

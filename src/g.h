@@ -55,7 +55,9 @@ typedef enum GStatus {
   X(WAIT_SEMAPHORE, "Semaphore acquire") \
   X(WAIT_ONCE, "Once run") \
   X(WAIT_MAP, "Map update") \
-  X(WAIT_POLL, "poll")
+  X(WAIT_POLL, "poll") \
+  X(WAIT_ERRGROUP, "errgroup wait") \
+  X(WAIT_ERRGROUP_GO, "errgroup go")
 #define X(name, text) name,
 typedef enum WaitReason { WAIT_REASONS(X) NWAITREASONS } WaitReason;
 #undef X

@@ -111,7 +111,7 @@ static void push_meta (lua_State *L, int type) {
   lua_setfield(L, -2, "__tostring");
   if (d->meta != NULL) luaL_setfuncs(L, d->meta, 0);
   lua_newtable(L);                     /* the methods */
-  if (!lazy_push_common(L)) {
+  if (d->index != NULL || !lazy_push_common(L)) {  /* (handle_index looks at __index) */
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, finders[type]);
     lua_setfield(L, -2, "__index");

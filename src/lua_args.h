@@ -61,11 +61,12 @@ void chan_check_value (lua_State *L, Chan *c, int idx, int arg);
 
 /* Each file's functions and types. */
 extern const HandleType chan_type, waitgroup_type, task_type, mutex_type, rwmutex_type, once_type,
-  cond_type, semaphore_type, atomic_type, map_type, context_type, timer_type;
+  cond_type, semaphore_type, atomic_type, map_type, context_type, timer_type,
+  errgroup_type;
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
   runtime_functions[], sight_functions[], go_functions[], task_functions[], mutex_functions[],
   cond_functions[], semaphore_functions[], map_functions[], context_functions[],
-  poll_functions[], timer_functions[];
+  poll_functions[], timer_functions[], errgroup_functions[];
 void push_context_module (lua_State *L);
 
 #pragma GCC visibility pop

@@ -49,7 +49,7 @@ static int host_gc (lua_State *L) {
 
 /* goro.context and the like: modules of their own, loaded at first use. */
 static const char *const parts[] = {
-  "context", "errgroup", "net", "trace", "profile", "debug", "singleflight", "socket", NULL
+  "context", "net", "trace", "profile", "debug", "singleflight", "socket", NULL
 };
 
 static int l_index (lua_State *L) {
@@ -71,7 +71,7 @@ static int l_index (lua_State *L) {
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
   runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions,
-  map_functions, poll_functions, timer_functions, NULL
+  map_functions, poll_functions, timer_functions, errgroup_functions, NULL
 };
 
 static void push_module (lua_State *L) {
@@ -135,6 +135,7 @@ static bool init (void) {
   handle_types[OBJ_MAP] = &map_type;
   handle_types[OBJ_CONTEXT] = &context_type;
   handle_types[OBJ_TIMER] = &timer_type;
+  handle_types[OBJ_ERRGROUP] = &errgroup_type;
   handle_slots[OBJ_MUTEX] = handle_slots[OBJ_RWMUTEX] = GUARD_SLOT;
   handle_slots[OBJ_SEMAPHORE] = GUARD_SLOT;
   handle_slots[OBJ_MAP] = 1;           /* lua_map.c's own */

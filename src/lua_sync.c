@@ -106,6 +106,7 @@ static int l_go (lua_State *L) {
   }
   we->e.done = wg_done;
   we->e.drop = wg_drop;
+  we->e.wants = ENDS_ERROR;
   we->w = w;
   obj_ref(&w->obj);
   s->ending = &we->e;

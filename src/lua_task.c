@@ -55,6 +55,7 @@ static int l_async (lua_State *L) {
   }
   te->e.done = ending_done;
   te->e.drop = ending_drop;
+  te->e.wants = ENDS_RESULTS;
   te->t = t;
   obj_ref(&t->obj);
   s->ending = &te->e;

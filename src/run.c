@@ -537,7 +537,12 @@ static int body_k (lua_State *L, int status, lua_KContext ctx) {
     Ending *e = s->ending;
     Value v = NIL_VALUE;
     int n = lua_gettop(L) - 1;
-    if (n > 0) {                       /* the results, as one message */
+    if (e->wants == ENDS_STRICT && n > 1 && !lua_toboolean(L, 2) && !lua_isnil(L, 3)) {
+      lua_settop(L, 3);                /* the reason is the error */
+      failed(L, s);
+      return 0;
+    }
+    if (n > 0 && e->wants == ENDS_RESULTS) {       /* the results, as one message */
       lua_pushcfunction(L, pack_results);
       lua_insert(L, 2);
       lua_pushlightuserdata(L, &v);

@@ -44,7 +44,14 @@ enum { LAZY_G, LAZY_LOADED, LAZY_GORO, NLAZY };
 typedef struct Ending {
   void (*done) (struct Ending *e, M *m, Result *r);          /* takes r; NULL: no memory */
   void (*drop) (struct Ending *e, M *m);           /* it will never end (its host does) */
+  uint8_t wants;                       /* ENDS_ */
 } Ending;
+
+enum {
+  ENDS_RESULTS,                        /* the results, or the error */
+  ENDS_ERROR,                          /* the error; results don't matter */
+  ENDS_STRICT                          /* also nil or false with a value behind is an error */
+};
 
 typedef struct State {
   G *g;                                /* [I] */

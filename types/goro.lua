@@ -479,6 +479,58 @@ function Map:range() end
 ---@nodiscard
 function Map:pairs() end
 
+---Makes a group of goroutines that work on one task.  Go: `errgroup.WithContext(ctx)`.
+---@param ctx? goro.Context the parent of `g.ctx`; default the background
+---@return goro.Errgroup g
+---@nodiscard
+function goro.errgroup(ctx) end
+
+---Goroutines that work on one task, and the first failure among them.  `<close>` cancels `ctx`
+---and waits for all.
+---@class goro.Errgroup
+---@field ctx goro.Context cancelled by the first failure (its cause), and when all have ended and `wait` returns
+local Errgroup = {}
+
+---Runs `f(...)` in a new goroutine; waits first while as many run as `limit` allows.  `f` fails
+---if it raises, or returns nil or false followed by a value that is not nil.
+---@param f function as `goro.go` takes it
+---@param ... any arguments for `f`, copied
+function Errgroup:go(f, ...) end
+
+---At most `n` run at once; any number if `n` is negative.  Raises while some run.
+---@param n integer
+function Errgroup:limit(n) end
+
+---Waits until all have ended.  What nobody asks for is reported on stderr: second and later
+---failures, and the first one of a group that is dropped.
+---@param timeout? goro.Timeout nil waits without limit
+---@return true? ok nil: one failed, or the time-out came first
+---@return any err what it raised or returned; or the reason
+---@return string? traceback nil if it returned, and if the time-out came first
+function Errgroup:wait(timeout) end
+
+---Makes a group of calls of which those for one key share one run.  Also
+---`require "goro.singleflight"`.  Go: `singleflight.Group`.
+---@return goro.Singleflight g
+---@nodiscard
+function goro.singleflight() end
+
+---@class goro.Singleflight
+local Singleflight = {}
+
+---Runs `f(...)`, unless a call for `key` is in flight: then waits for that one.  (Go's `Do`; that
+---is a reserved word here.)
+---@param key goro.MapKey
+---@param f function runs in the goroutine that came first
+---@param ... any arguments for `f`
+---@return any ... what `f` returned (copies, for the others), and behind it whether several got
+---it; raises what `f` raised, in all
+function Singleflight:run(key, f, ...) end
+
+---Forgets the call for `key` that is in flight: who comes next starts another.
+---@param key goro.MapKey
+function Singleflight:forget(key) end
+
 -- Time ---------------------------------------------------------------------------------------
 
 ---The monotonic clock, for differences.  Go: `time.Now()`.
