@@ -54,7 +54,7 @@ static bool settle (void) {
       caught &= ~BIT(sig);
     }
   }
-  store_seq(&sched.signalled, 1);      /* sysmon shall look what it lets in */
+  if (sched.deliver != NULL) store_seq(&sched.signalled, 1);  /* sysmon: what to let in? */
   return ok;
 }
 
