@@ -220,6 +220,7 @@ bool chan_close (Chan *c, M *m) {
   GList ready = { NULL, NULL };
   bool closed = chan_shut(c, &ready);
   sched_ready_all(m, &ready);
+  if (closed && c->on_close != NULL) c->on_close(c);
   return closed;
 }
 

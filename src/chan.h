@@ -16,6 +16,7 @@ typedef struct Chan {
   bool closed;                         /* [L] */
   uint8_t type;                        /* [I] what layer 6 checks on send; 0: anything */
   char *name;                          /* [I] or NULL */
+  void (*on_close) (struct Chan *);    /* [I] or NULL: called by who closes it, no lock held */
   int64_t cap;                         /* [I] */
   _Atomic(int64_t) count;              /* [L] values in buf; read by len() without */
   int64_t first;                       /* [L] the oldest one's place */

@@ -66,7 +66,7 @@ extern const HandleType chan_type, waitgroup_type, task_type, mutex_type, rwmute
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
   runtime_functions[], sight_functions[], go_functions[], task_functions[], mutex_functions[],
   cond_functions[], semaphore_functions[], map_functions[], context_functions[],
-  poll_functions[], timer_functions[], errgroup_functions[];
+  poll_functions[], timer_functions[], errgroup_functions[], signal_functions[];
 void push_context_module (lua_State *L);
 
 #pragma GCC visibility pop

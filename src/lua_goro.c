@@ -15,6 +15,7 @@
 #include "lua_args.h"
 #include "lua_guard.h"
 #include "lua_runtime.h"
+#include "sigchan.h"
 
 #define VERSION "0.1.0"
 
@@ -31,6 +32,7 @@ static int host_gc (lua_State *L) {
   *ud = NULL;
   os_mutex_lock(&life);
   host_end(hs->host, h.m);
+  sigchan_drop(hs->host);
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   h.m->curg = NULL;
@@ -71,7 +73,7 @@ static int l_index (lua_State *L) {
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
   runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions,
-  map_functions, poll_functions, timer_functions, errgroup_functions, NULL
+  map_functions, poll_functions, timer_functions, errgroup_functions, signal_functions, NULL
 };
 
 static void push_module (lua_State *L) {

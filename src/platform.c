@@ -27,8 +27,6 @@
 #define GORO_REAL_OS
 #include "platform.h"
 
-#define PREEMPT_SIGNAL SIGURG
-
 int64_t os_now (void) {
   struct timespec ts;
   clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -105,7 +103,7 @@ int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg) {
   sigset_t all, old;
   int e;
   sigfillset(&all);
-  sigdelset(&all, PREEMPT_SIGNAL);
+  sigdelset(&all, OS_PREEMPT_SIGNAL);
   sigdelset(&all, SIGSEGV); sigdelset(&all, SIGBUS);   /* faults are the thread's own */
   sigdelset(&all, SIGFPE); sigdelset(&all, SIGILL);
   pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -148,7 +146,7 @@ int64_t os_thread_cpu (clockid_t id) {
 
 bool os_preempt_install (void (*handler) (int)) {
   struct sigaction sa, old;
-  if (sigaction(PREEMPT_SIGNAL, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO))
+  if (sigaction(OS_PREEMPT_SIGNAL, NULL, &old) != 0 || (old.sa_flags & SA_SIGINFO))
     return false;
   if (old.sa_handler == handler) return true;
   if (old.sa_handler != SIG_DFL) return false;
@@ -156,10 +154,10 @@ bool os_preempt_install (void (*handler) (int)) {
   sa.sa_handler = handler;
   sa.sa_flags = SA_RESTART | SA_ONSTACK;
   sigfillset(&sa.sa_mask);
-  return sigaction(PREEMPT_SIGNAL, &sa, NULL) == 0;
+  return sigaction(OS_PREEMPT_SIGNAL, &sa, NULL) == 0;
 }
 
-void os_preempt_signal (pthread_t t) { pthread_kill(t, PREEMPT_SIGNAL); }
+void os_preempt_signal (pthread_t t) { pthread_kill(t, OS_PREEMPT_SIGNAL); }
 
 void os_signals_block (sigset_t *old) {
   sigset_t all;

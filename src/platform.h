@@ -53,6 +53,7 @@ static inline void fence_light (void) {
 int os_thread_id (void);
 bool os_thread_sleeps (int id);
 
+#define OS_PREEMPT_SIGNAL SIGURG       /* (needs signal.h) */
 /* Preemption signal: install 'handler' (only where nobody else has one); false if taken. */
 bool os_preempt_install (void (*handler) (int));
 void os_preempt_signal (pthread_t t);

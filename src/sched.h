@@ -64,6 +64,8 @@ typedef struct Sched {
   _Atomic(uint32_t) sysmon_waits;      /* [A] sleeps on its note: no P is in use */
   Note sysmon_note;
   int ncpu;                            /* [I] CPUs this process may use */
+  _Atomic(uint32_t) signalled;         /* [A] signals came: sysmon calls 'deliver' */
+  void (*deliver) (void);              /* [I] once 'signalled' is set: sigchan.c's */
   bool can_preempt;                    /* [I] our signal handler is installed */
   _Atomic(uint32_t) stop_seq;          /* [A] counts world_stops */
   _Atomic(int64_t) clock;              /* [A] os_now of sysmon's last round */

@@ -143,6 +143,22 @@ static void look_at_descriptors (int64_t now) {
   sched_ready_all(NULL, &l);
 }
 
+/* Who is woken here is in no queue for a moment: counted as busy, so that nobody takes that for
+** a deadlock. */
+static void deliver_signals (void) {
+  GList dead = { NULL, NULL };
+  store_seq(&sched.signalled, 0);
+  lock_acquire(&sched.lock);
+  sched.nbusy++;
+  lock_release(&sched.lock);
+  sched.deliver();
+  lock_acquire(&sched.lock);
+  sched.nbusy--;
+  check_dead_locked(&dead);
+  lock_release(&sched.lock);
+  sched_ready_all(NULL, &dead);
+}
+
 static void *sysmon_main (void *arg) {
   int64_t nap = TICK_MIN, checked = 0, looked = 0;
   int quiet = 0;
@@ -155,6 +171,9 @@ static void *sysmon_main (void *arg) {
     left = soonest - os_now();
     note_sleep(&sched.sysmon_note, left < nap && left > TICK_MIN ? left : nap);
     note_clear(&sched.sysmon_note);
+    if (load_seq(&sched.signalled) != 0) {
+      deliver_signals();
+    }
     now = os_now();
     store_rlx(&sched.clock, now);
     n = load_rlx(&sched.nprocs);

@@ -680,6 +680,18 @@ function goro.check(on) end
 ---@param what "raise"|"report"|"exit"
 function goro.on_panic(what) end
 
+-- Signals ------------------------------------------------------------------------------------
+
+---A channel that gets the names of these signals (`"INT"`, `"TERM"` ...) when they come, until it
+---is closed.  It keeps 16; what comes when it is full is lost.  While any channel wants a signal
+---the signal does nothing else: `"INT"` does not interrupt the main script.  Go: `signal.Notify`,
+---and `close` is `signal.Stop`.
+---@param name string with or without `SIG`; what means a fault, KILL, STOP and URG raise
+---@param ... string
+---@return goro.Channel names
+---@nodiscard
+function goro.signal(name, ...) end
+
 -- Runtime ------------------------------------------------------------------------------------
 
 ---How many goroutines run at once; the default is the CPUs this process may use (cgroup limits
