@@ -33,6 +33,27 @@ void handle_release_all (State *s) {   /* (their memory goes with them) */
   s->bound = 0;
 }
 
+/* Its handles are finalised one by one, after the State has gone. */
+void handle_disown_all (State *s) {
+  Handle *h;
+  for (h = s->handles; h != NULL; h = h->next) h->owner = NULL;
+  s->handles = NULL;
+}
+
+/* A collection takes dead handles out of the weak cache, though they wait for their finaliser.
+** Those that an image brought are not in it: they live as long as the function. */
+bool handle_alive (lua_State *L, const Handle *h) {
+  bool alive = h->slot != 0;
+  if (alive) return true;
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key) == LUA_TTABLE) {
+    lua_rawgetp(L, -1, (const char *)h->o + h->view);
+    alive = lua_touserdata(L, -1) == h;
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return alive;
+}
+
 static int h_gc (lua_State *L) {
   Handle *h = lua_touserdata(L, 1);
   if (h != NULL && h->o != NULL) release(h);
@@ -212,7 +233,7 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
   lua_rawsetp(L, -3, key);
   lua_remove(L, -2);
   h->o = obj_ref(o);
-  if (!s->is_host) enlist(s, h);
+  enlist(s, h);
 }
 
 /* ---------------------------------------------------------------- images */
