@@ -40,16 +40,16 @@ void handle_disown_all (State *s) {
   s->handles = NULL;
 }
 
-/* A collection takes dead handles out of the weak cache, though they wait for their finaliser.
-** Those that an image brought are not in it: they live as long as the function. */
+/* A collection takes dead handles out of the weak keep, though they wait for their finaliser. */
 bool handle_alive (lua_State *L, const Handle *h) {
-  bool alive = h->slot != 0;
-  if (alive) return true;
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &cache_key) == LUA_TTABLE) {
+  bool alive;
+  if (h->slot != 0) keep_push(L, h->slot);
+  else {
+    keep_table(L, 0);                  /* (it is there since the handle was made) */
     lua_rawgetp(L, -1, (const char *)h->o + h->view);
-    alive = lua_touserdata(L, -1) == h;
-    lua_pop(L, 1);
+    lua_remove(L, -2);
   }
+  alive = lua_touserdata(L, -1) == h;
   lua_pop(L, 1);
   return alive;
 }
