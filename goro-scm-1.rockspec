@@ -65,6 +65,7 @@ build = {
         "src/hostlook.c",
         "src/image.c",
         "src/lazy.c",
+        "src/leaks.c",
         "src/lock.c",
         "src/lua_args.c",
         "src/lua_chan.c",

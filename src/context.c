@@ -345,3 +345,19 @@ Chan *context_done (Context *any, Host *h) {
   obj_unref(&d->c.obj);                /* somebody else was quicker */
   return ch;
 }
+
+/* ---------------------------------------------------------------- for leaks.c */
+
+Context *context_of_done (Chan *c) {
+  return c->obj.destroy == done_destroy ? ((Done *)c)->ctx : NULL;
+}
+
+void context_each_below (Context *any, void (*f) (void *ud, Obj *o), void *ud) {
+  Context *c = any->core, *y;
+  if (c == NULL) return;
+  lock_acquire(&c->root->lock);
+  if (c->done != NULL && obj_try_ref(&c->done->obj)) f(ud, &c->done->obj);
+  for (y = c->children; y != NULL; y = y->next)
+    if (obj_try_ref(&y->obj)) f(ud, &y->obj);
+  lock_release(&c->root->lock);
+}

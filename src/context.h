@@ -62,6 +62,11 @@ bool context_cancel (Context *c, M *m, Value *cause);
 /* The channel that is closed when it is done; a reference, NULL: no memory. */
 Chan *context_done (Context *c, Host *h);
 
+/* For leaks.c: whose done channel it is, or NULL; what it reaches without holding it, each with a
+** reference for 'f' to keep. */
+Context *context_of_done (Chan *c);
+void context_each_below (Context *c, void (*f) (void *ud, Obj *o), void *ud);
+
 /* For waits (wait_k): after park_begin let 'c' end the wait of 'g' too.  WAKE_READY: it will;
 ** else it is done already, and nothing was entered.  After the wait: context_leave. */
 Wake context_enter (Context *c, G *g);

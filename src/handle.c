@@ -33,6 +33,27 @@ void handle_release_all (State *s) {   /* (their memory goes with them) */
   s->bound = 0;
 }
 
+/* Its handles are finalised one by one, after the State has gone. */
+void handle_disown_all (State *s) {
+  Handle *h;
+  for (h = s->handles; h != NULL; h = h->next) h->owner = NULL;
+  s->handles = NULL;
+}
+
+/* A collection takes dead handles out of the weak keep, though they wait for their finaliser. */
+bool handle_alive (lua_State *L, const Handle *h) {
+  bool alive;
+  if (h->slot != 0) keep_push(L, h->slot);
+  else {
+    keep_table(L, 0);                  /* (it is there since the handle was made) */
+    lua_rawgetp(L, -1, (const char *)h->o + h->view);
+    lua_remove(L, -2);
+  }
+  alive = lua_touserdata(L, -1) == h;
+  lua_pop(L, 1);
+  return alive;
+}
+
 static int h_gc (lua_State *L) {
   Handle *h = lua_touserdata(L, 1);
   if (h != NULL && h->o != NULL) release(h);
@@ -212,7 +233,7 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
   lua_rawsetp(L, -3, key);
   lua_remove(L, -2);
   h->o = obj_ref(o);
-  if (!s->is_host) enlist(s, h);
+  enlist(s, h);
 }
 
 /* ---------------------------------------------------------------- images */

@@ -51,6 +51,8 @@ Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, cons
 /* A copy: 'h' shall stand for 'o', a reference that it takes over. */
 void handle_bind (State *s, Handle *h, Obj *o);
 int handle_index (lua_State *L);       /* __index of a methods table: C function */
+bool handle_alive (lua_State *L, const Handle *h);   /* right after a collection; pushes two values */
+void handle_disown_all (State *s);     /* of a host that ends */
 void handle_release_all (State *s);              /* a state that is dropped as it is */
 /*
 ** A handle is told by its size and by a word in it that no other userdata has: its own address

@@ -2,7 +2,9 @@
 ** lua_sight.c - stats and stacks: what all those goroutines are doing.  Layer 6.
 */
 #include <inttypes.h>
+#include <string.h>
 #include "lua_args.h"
+#include "leaks.h"
 #include "report.h"
 
 /* ---------------------------------------------------------------- stats */
@@ -74,6 +76,61 @@ static int l_stacks (lua_State *L) {
   return status == LUA_OK ? 1 : lua_error(L);
 }
 
+/* ---------------------------------------------------------------- leaks */
+
+static void text_field (lua_State *L, const char *name, const char *s, size_t len) {
+  lua_pushlstring(L, s, len);
+  lua_setfield(L, -2, name);
+}
+
+static int push_leaks (lua_State *L) {
+  const Leaks *l = lua_touserdata(L, 1);
+  size_t i;
+  lua_createtable(L, (int)l->n, 0);
+  for (i = 0; i < l->n; i++) {
+    const Leak *k = &l->list[i];
+    const char *where = k->traceback.s != NULL ? k->traceback.s : "";
+    lua_createtable(L, 0, 4);
+    field(L, "id", (lua_Integer)k->id);
+    if (k->name != NULL) text_field(L, "name", k->name, strlen(k->name));
+    text_field(L, "waiting", k->waiting.s != NULL ? k->waiting.s : "", k->waiting.len);
+    text_field(L, "traceback", where + (*where == '\n'), strlen(where + (*where == '\n')));
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
+/*
+** goro.leaks() -> a list of those goroutines of this script that can never run again, though others
+** can: each { id =, name =, waiting =, traceback = }.  What they wait on is held by nobody who could
+** wake them.  Never one that could be woken; one whose channel is held by a goroutine inside C may
+** be missed.  Runs a full collection of the caller's state; all others stand still meanwhile.
+*/
+static int l_leaks (lua_State *L) {
+  Here h = here(L);
+  Leaks out;
+  Search *x;
+  bool ok;
+  int status;
+  lua_gc(L, LUA_GCCOLLECT, 0);         /* what the caller has dropped */
+  h = here(L);                         /* finalisers may have blocked */
+  sched_check_p(h.m, h.g);
+  if (!world_stop(h.m, h.g->host)) {
+    lua_newtable(L);
+    return 1;
+  }
+  x = leaks_find(h.g->host, &out);
+  world_start();
+  ok = x != NULL && leaks_let_go(x);
+  sched_check_p(h.m, h.g);
+  lua_pushcfunction(L, push_leaks);
+  lua_pushlightuserdata(L, &out);
+  status = lua_pcall(L, 1, 1, 0);
+  leaks_free(&out);
+  if (!ok) return luaL_error(L, "not enough memory");
+  return status == LUA_OK ? 1 : lua_error(L);
+}
+
 const luaL_Reg sight_functions[] = {
-  { "stats", l_stats }, { "stacks", l_stacks }, { NULL, NULL }
+  { "stats", l_stats }, { "stacks", l_stacks }, { "leaks", l_leaks }, { NULL, NULL }
 };

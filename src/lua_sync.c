@@ -110,6 +110,7 @@ static int l_go (lua_State *L) {
   we->w = w;
   obj_ref(&w->obj);
   s->ending = &we->e;
+  s->ends = &w->obj;
   waitgroup_add(w, h.m, 1);
   run_start(here(L), s);
   return 0;

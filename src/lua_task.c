@@ -59,6 +59,7 @@ static int l_async (lua_State *L) {
   te->t = t;
   obj_ref(&t->obj);
   s->ending = &te->e;
+  s->ends = &t->obj;
   run_start(here(L), s);
   lua_settop(L, 1);
   return 1;

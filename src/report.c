@@ -91,6 +91,11 @@ static void traceback (Text *t, const State *s) {
   if (s->L != NULL && s->L != L) report_traceback(t, s->L);
 }
 
+void report_where (Text *t, const State *s) {
+  traceback(t, s);
+  report_origin(t, s);
+}
+
 /* ---------------------------------------------------------------- one goroutine */
 
 #define WORTH_TELLING (SECOND / 10)
@@ -107,7 +112,7 @@ static void head (Text *t, const G *g) {
   text_add(t, " [");
 }
 
-static void waiting (Text *t, G *g) {
+void report_waiting (Text *t, G *g) {
   uint32_t reason = load_rlx(&g->reason);
   text_add(t, "%s", wait_reason(g));
   if (reason == WAIT_RECV || reason == WAIT_SEND) {
@@ -119,7 +124,7 @@ static void waiting (Text *t, G *g) {
 static void deadlocked (Text *t, G *g) {
   const State *s = g->state;
   head(t, g);
-  waiting(t, g);
+  report_waiting(t, g);
   text_add(t, "]:");
   if (s == NULL) return;
   traceback(t, s);
@@ -164,7 +169,7 @@ static void stack_of (Text *t, G *g, State *self, lua_State *L, int64_t now) {
   }
   else switch (load_acq(&g->status)) { /* acquire: what it did before it stopped */
     case G_PARKED:
-      waiting(t, g);
+      report_waiting(t, g);
       how_long(t, load_rlx(&g->since), now);
       text_add(t, "]:");
       if (s != NULL) traceback(t, s);

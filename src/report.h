@@ -20,6 +20,10 @@ void report_traceback (Text *t, lua_State *L);
 /* "\ncreated by main at script.lua:12" */
 void report_origin (Text *t, const State *s);
 
+/* Of one that does not run: what it waits on; its traceback and origin. */
+void report_waiting (Text *t, G *g);
+void report_where (Text *t, const State *s);
+
 /* All goroutines of a host and where they wait: a malloc'ed text, NULL without memory.  Only
 ** where none of them can run meanwhile: a deadlock. */
 char *report_deadlock (Host *h, const char *head);

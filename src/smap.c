@@ -467,3 +467,15 @@ void snapshot_free (Snapshot *snap) {
   snap->items = NULL;
   snap->n = snap->next = 0;
 }
+
+void smap_each (SMap *map, void (*f) (void *ud, const Value *v), void *ud) {
+  uint32_t i, b;
+  Entry *e;
+  for (i = 0; i < NSHARDS; i++) {
+    Shard *s = &map->shards[i];
+    lock_acquire(&s->lock);
+    for (b = 0; b < s->nbuckets; b++)
+      for (e = s->buckets[b]; e != NULL; e = e->next) f(ud, &e->v);
+    lock_release(&s->lock);
+  }
+}

@@ -70,6 +70,9 @@ typedef struct Snapshot {
   size_t n, next;
 } Snapshot;
 
+/* For leaks.c: each value, under its shard's lock. */
+void smap_each (SMap *map, void (*f) (void *ud, const Value *v), void *ud);
+
 bool smap_snapshot (SMap *map, Snapshot *snap);    /* false: no memory */
 void snapshot_free (Snapshot *snap);               /* also what is left of one half read */
 void entry_unref (Entry *e);

@@ -516,6 +516,7 @@ HostState *hoststate_open (lua_State *L) {
 
 void hoststate_close (HostState *hs) {
   State *s = &hs->s;
+  handle_disown_all(s);
   heritage_unref(s->heritage);
   s->heritage = NULL;
   origin_unref(s->latest);

@@ -73,6 +73,7 @@ typedef struct State {
   struct Start *start_image;           /* [O] or these, where its image has the function */
   Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
   Ending *ending;                      /* [O] or NULL: an error is a panic */
+  Obj *ends;                           /* [I] the object that 'ending' holds, or NULL */
   uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
   char *name;                          /* [L:host] goro.name */
   Origin *origin;                      /* [I] where it was started; hosts' and starters': the

@@ -740,6 +740,21 @@ function goro.num_goroutine() end
 ---@nodiscard
 function goro.stats() end
 
+---A goroutine that can never run again.
+---@class goro.Leak
+---@field id integer its number
+---@field name? string as set by `goro.name`
+---@field waiting string what it waits for: `chan receive "jobs"`
+---@field traceback string where, and where it was created
+
+---The goroutines of this script that can never run again, though others can: what they wait on
+---is held by nobody who could wake them.  Never one that could be woken; one whose channel is
+---held by a goroutine inside C, or by a main script that has not yet collected it, may be missed.
+---Runs a full collection of the caller's state; all others stand still meanwhile.
+---@return goro.Leak[] leaks
+---@nodiscard
+function goro.leaks() end
+
 ---Every goroutine of this script: number, name, what it does or waits for and for how long (from
 ---0.1 s on), traceback, and where it was created.  All stand still meanwhile, but for those
 ---inside C, whose tracebacks cannot be told.  Go: `runtime.Stack(buf, true)`.

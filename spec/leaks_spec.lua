@@ -1,0 +1,386 @@
+-- goro.leaks() lists the goroutines that can never run again, while others go on: what they
+-- wait on is held by nobody who could wake them.  It never lists one that could be woken.
+
+local goro = require("goro")
+local script = require("spec.support.script")
+local support = require("spec.support")
+
+-- What every script below starts with, on one line.  settle(n): n goroutines have parked.
+local head = 'local goro = require("goro") '
+  .. "local function leaked() local l = {} for i, k in ipairs(goro.leaks()) do "
+  .. 'l[i] = (k.name or "?") .. ": " .. k.waiting end table.sort(l) '
+  .. 'return table.concat(l, "\\n") end '
+  .. "local function parked(...) for _, n in ipairs { ... } do "
+  .. 'repeat goro.yield() until goro.stacks():find(\'"\' .. n .. \'" [\', 1, true) '
+  .. "and not goro.stacks():find('\"' .. n .. '\" %[runn') end end "
+  .. "local function go(name, f, ...) "
+  .. "goro.go(function(...) goro.name(name) f(...) end, ...) end\n"
+
+local function prints(expected, source)
+  assert.equal(expected, (script.ok(head .. source)))
+end
+
+describe("goro.leaks #sight #nochaos", function()
+  it("is an empty list where nothing leaks", function()
+    prints("0\n", [[ print(#goro.leaks()) ]])
+  end)
+
+  it("finds the leaking function: nobody will ever send", function()
+    local source = head .. [[
+      local function fetch()
+        local ch = goro.chan()
+        go("lost", function()
+          local v = ch:recv() --@recv
+          print("never", v)
+        end)
+      end
+      fetch()
+      parked("lost")
+      local l = goro.leaks()
+      print(#l, l[1].name, l[1].waiting, math.type(l[1].id), l[1].id > 1)
+      print(l[1].traceback)
+    ]]
+    local out = script.ok(source)
+    assert.matches("^1\tlost\tchan receive\tinteger\ttrue\n", out)
+    assert(out:find(script.at(source, "recv"), 1, true), out)
+    assert.matches("created by main at script.lua:%d+\n$", out)
+  end)
+
+  it("finds one that sends where nobody receives, and names the channel", function()
+    prints('a: chan send "results"\n', [[
+      local function timed_out()
+        local ch, begin = goro.chan(0, nil, "results"), goro.chan()
+        go("a", function() begin:recv() ch:send("late") end)
+        local _, _, reason = ch:recv(0.001)
+        begin:send(true)
+        return reason
+      end
+      assert(timed_out() == "timeout")
+      parked("a")
+      print(leaked())
+    ]])
+  end)
+
+  for what, source in pairs {
+    ["select"] = "goro.select { c, { send = d, value = 1 } }",
+    ["select (no cases)"] = "goro.select {}",
+    ["WaitGroup wait"] = "local w = goro.WaitGroup() w:add(1) w:wait()",
+    ["Mutex lock"] = "local m = goro.Mutex() m:lock() m:lock()",
+    ["RWMutex lock"] = "local m = goro.RWMutex() m:rlock() m:lock()",
+    ["RWMutex rlock"] = "local m = goro.RWMutex() m:lock() m:rlock()",
+    ["Cond wait"] = "local m = goro.Mutex() m:lock() goro.Cond(m):wait()",
+    ["Semaphore acquire"] = "local s = goro.Semaphore(1) s:acquire() s:acquire()",
+    ["task wait"] = "goro.async(function() goro.chan():recv() end):wait()",
+  } do
+    it("finds who waits in vain in: " .. what, function()
+      local out = script.ok(head .. ([[
+        go("it", function() local c, d = goro.chan(), goro.chan() %s return c, d end)
+        local l
+        repeat l = leaked() until l:find("it: ", 1, true)
+        print(l)
+      ]]):format(source))
+      assert(("\n" .. out):find("\nit: " .. what .. "\n", 1, true), out)
+    end)
+  end
+
+  it("finds cycles of goroutines that wait for one another, while others run on", function()
+    prints("a: chan receive\nb: chan receive\nc: chan receive\n", [[
+      local stop = goro.chan()
+      go("runner", function()
+        local a, b = goro.chan(1), goro.chan(1)
+        while goro.select { stop, default = true } ~= 1 do
+          a:send(1) b:send((a:recv())) b:recv()
+        end
+      end)
+      do
+        local p, q, r = goro.chan(), goro.chan(), goro.chan()
+        go("a", function() p:recv() q:send(1) end)
+        go("b", function() q:recv() r:send(1) end)
+        go("c", function() r:recv() p:send(1) end)
+      end
+      parked("a", "b", "c")
+      print(leaked())
+      stop:close()
+    ]])
+  end)
+
+  it("finds those that wait for a goroutine that waits in vain", function()
+    prints("a: chan receive\nb: task wait\nc: WaitGroup wait\nd: task wait\n", [[
+      do
+        local t = goro.async(function() goro.name("a") goro.chan():recv() end)
+        local w = goro.WaitGroup()
+        go("b", function() t:wait() end)
+        w:go(function() goro.name("d") t:wait() end)
+        go("c", function() w:wait() end)
+      end
+      parked("a", "b", "c", "d")
+      print(leaked())
+    ]])
+  end)
+
+  it("finds who waits for a channel in the buffer of one that nobody else reaches", function()
+    prints("a: chan receive\n", [[
+      do
+        local c, d = goro.chan(2), goro.chan()
+        c:send({ deep = { d } })
+        go("a", function() d:recv() return c end)
+      end
+      parked("a")
+      print(leaked())
+    ]])
+  end)
+
+  it("counts what a sleeper has dropped as dropped, without running its finalisers", function()
+    prints("a: chan receive\nnot finalised\n", [[
+      local up = goro.chan()
+      do
+        local c = goro.chan()
+        go("a", function() c:recv() end)
+        local first = goro.chan(1)
+        first:send(c)
+        go("sleeper", function(f)
+          collectgarbage("stop")
+          local ran = goro.Atomic()
+          do
+            local it = f:recv()
+            setmetatable({}, { __gc = function() ran:add(1) end })
+            it = nil
+          end
+          goro.sleep(0.3)
+          up:send(ran:load() == 0 and "not finalised" or "finalised")
+        end, first)
+      end
+      parked("a", "sleeper")
+      print(leaked())
+      print((up:recv()))
+    ]])
+  end)
+
+  it("finds all of 1,000, and leaves them as they are", function()
+    prints("1000\n1000\n1001\n", [[
+      for _ = 1, 1000 do
+        local c = goro.chan()
+        goro.go(function() c:recv() end)
+      end
+      repeat goro.yield() until not goro.stacks():find("%[runn.*%[runn")
+      print(#goro.leaks())
+      print(#goro.leaks())
+      print(goro.num_goroutine())
+    ]])
+  end)
+
+  it("is found from a goroutine, too, while the main script waits", function()
+    prints("a: chan receive\n", [[
+      do
+        local c = goro.chan()
+        go("a", function() c:recv() end)
+      end
+      collectgarbage()
+      local out = goro.chan()
+      go("asker", function() parked("a") out:send(leaked()) end)
+      print((out:recv()))
+    ]])
+  end)
+
+  describe("does not list", function()
+    local function none(source)
+      prints("none\n", source .. [[
+        local l = leaked()
+        print(l == "" and "none" or l)
+      ]])
+    end
+
+    it("sleepers and those with a time-out", function()
+      none([[
+        go("a", function() goro.sleep(100) end)
+        go("b", function() goro.chan():recv(100) end)
+        go("c", function() goro.select { goro.chan(), timeout = 100 } end)
+        parked("a", "b", "c")
+      ]])
+    end)
+
+    it("those whose channel the main script holds", function()
+      none([[
+        local c, m, w = goro.chan(), goro.Mutex(), goro.WaitGroup()
+        w:add(1)
+        m:lock()
+        go("a", function() c:recv() end)
+        go("b", function() m:lock() end)
+        go("c", function() w:wait() end)
+        go("d", function() goro.select { c, goro.chan() } end)
+        parked("a", "b", "c", "d")
+        KEEP = { c, m, w }
+      ]])
+    end)
+
+    it("those whose channel a sleeper holds, in an upvalue, a table, an argument", function()
+      none([[
+        do
+          local a, b, c = goro.chan(), goro.chan(), goro.chan()
+          go("a", function() a:recv() end)
+          go("b", function() b:recv() end)
+          go("c", function() c:recv() end)
+          local t = { list = { b } }
+          go("s", function(x) goro.sleep(100) a:close() t.list[1]:close() x:close() end, c)
+        end
+        parked("a", "b", "c", "s")
+      ]])
+    end)
+
+    it("those whose channel one that computes holds", function()
+      none([[
+        do
+          local a = goro.chan()
+          go("a", function() a:recv() end)
+          go("r", function() while true do if a:len() > 0 then a:recv() end end end)
+        end
+        parked("a")
+      ]])
+    end)
+
+    it("those whose channel lies in the buffer of one that is held", function()
+      none([[
+        local outer = goro.chan(1)
+        do
+          local inner, c = goro.chan(1), goro.chan()
+          inner:send({ { c } })
+          outer:send(inner)
+          go("a", function() c:recv() end)
+        end
+        parked("a")
+        KEEP = outer
+      ]])
+    end)
+
+    it("those whose channel somebody is about to send", function()
+      none([[
+        local c = goro.chan()
+        do
+          local d = goro.chan()
+          go("a", function() d:recv() end)
+          go("b", function() c:send(d) end)
+        end
+        parked("a", "b")
+        KEEP = c
+      ]])
+    end)
+
+    it("those whose channel a Map holds, a task's result, a Once", function()
+      none([[
+        local map, once, t = goro.Map(), goro.Once()
+        do
+          local a, b, c = goro.chan(), goro.chan(), goro.chan()
+          go("a", function() a:recv() end)
+          go("b", function() b:recv() end)
+          go("c", function() c:recv() end)
+          map:store("k", { a })
+          once:run(function() return b end)
+          t = goro.async(function() return c end)
+          t:wait()
+        end
+        parked("a", "b", "c")
+        KEEP = { map, once, t }
+      ]])
+    end)
+
+    it("those that a timer will wake", function()
+      none([[
+        do
+          local c = goro.after(100)
+          go("a", function() c:recv() end)
+        end
+        parked("a")
+      ]])
+    end)
+
+    it("those that wait for a context with a deadline, or one that is held", function()
+      none([[
+        local ctx, cancel = goro.context.with_cancel()
+        do
+          local timed = goro.context.with_timeout(nil, 100)
+          local below = goro.context.with_value(goro.context.with_cancel(ctx), "k", 1)
+          go("a", function() timed:done():recv() end)
+          go("b", function() goro.chan():recv(timed) end)
+          go("c", function() below:done():recv() end)
+          go("d", function() goro.chan():recv(below) end)
+        end
+        parked("a", "b", "c", "d")
+        KEEP = { ctx, cancel }
+      ]])
+    end)
+
+    it("those for which one inside C holds it", function()
+      none([[
+        do
+          local c = goro.chan()
+          go("a", function() c:recv() end)
+          go("b", function() os.execute("sleep 1") c:send(1) end)
+        end
+        parked("a", "b")
+      ]])
+    end)
+
+    it("any in 300 rounds of programs in which all is well", function()
+      prints("0\n", [[
+        local n = 0
+        for i = 1, 300 do
+          local jobs, results, done = goro.chan(i % 3), goro.chan(), goro.WaitGroup()
+          for _ = 1, 4 do
+            done:go(function()
+              for c in jobs:range() do c:send(1) end
+            end)
+          end
+          local main = goro.async(function()
+            for k = 1, 8 do
+              local reply = goro.chan(k % 2)
+              jobs:send(reply)
+              results:send((reply:recv()))
+            end
+            jobs:close()
+            done:wait()
+            results:close()
+          end)
+          repeat
+            n = n + #goro.leaks()
+            local _, ok = results:recv()
+          until not ok
+          main:wait()
+        end
+        print(n)
+      ]])
+    end)
+  end)
+
+  it("finds a context that nobody can cancel", function()
+    prints("a: chan receive\nb: chan receive\n", [[
+      do
+        local ctx = goro.context.with_cancel()
+        go("a", function() ctx:done():recv() end)
+        go("b", function() goro.chan():recv(ctx) end)
+      end
+      parked("a", "b")
+      print(leaked())
+    ]])
+  end)
+
+  it("goes with others that do the same", function()
+    local stop = goro.chan()
+    local wg = goro.WaitGroup()
+    for _ = 1, 3 do
+      wg:go(function()
+        while goro.select { stop, default = true } ~= 1 do
+          assert(#goro.leaks() == 0)
+          goro.yield()
+        end
+      end)
+    end
+    local c = goro.chan()
+    for i = 1, support.many(300) do
+      goro.go(function() c:send(i) end)
+      c:recv()
+    end
+    stop:close()
+    wg:wait()
+    support.settled()
+  end)
+end)
