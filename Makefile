@@ -41,7 +41,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories mutants stress fuzz bench fair model layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench fair model layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -193,6 +193,12 @@ chaos: $(chaos_build)                  ## all decisions from a seed: SEEDS=300 e
 
 histories: release                             ## random programs, their histories checked, SECONDS=20
 	@for n in 1 2 8; do GOROMAXPROCS=$$n tools/lua tests/history/run.lua $(SECONDS) || exit 1; done
+
+# One heap for all threads: what grows then is goro's, not the room between libc's many heaps.
+soak: release                                  ## everything at once for SECONDS=600, memory flat
+	@mkdir -p build
+	MALLOC_ARENA_MAX=1 tools/lua tests/soak/soak.lua $(if $(filter file,$(origin SECONDS)),600,$(SECONDS)) \
+	  2> build/soak.log || { tail -n 30 build/soak.log; exit 1; }
 
 mutants:                                       ## do the histories find faults put into src/?
 	tools/mutants.sh

@@ -32,6 +32,7 @@
 #if defined(GORO_CHAOS)
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ typedef struct Thread {
   int64_t until;                       /* T_BLOCKED: when it gives up; FOREVER: never */
   bool (*interrupted) (void *);        /* a host's thread: a signal may end its wait */
   void *arg;
+  int fd;                              /* T_BLOCKED: real input on it ends the wait; -1: none */
   void *(*f) (void *);
   void *farg;
   pthread_cond_t turn;
@@ -120,12 +122,17 @@ static _Noreturn void lost (void) {
 
 /* ------------------------------------------------- the baton (mu is held) */
 
-/* Nobody can run: time jumps to the next deadline. */
-static bool wake_by_time (void) {
+static int64_t first_deadline (void) {
   int64_t first = FOREVER;
   uint32_t i;
   for (i = 0; i < nthreads; i++)
     if (threads[i].status == T_BLOCKED && threads[i].until < first) first = threads[i].until;
+  return first;
+}
+
+/* Nobody can run: time jumps to the next deadline. */
+static bool wake_by_time (void) {
+  int64_t first = first_deadline();
   if (first == FOREVER) return false;
   if (now < first) now = first;
   return true;
@@ -162,6 +169,23 @@ static bool wake_by_signal (void) {
   return false;
 }
 
+/* Nobody can run, but for what comes from outside: before a long jump it gets real time. */
+static bool wake_by_input (bool *waits) {
+  bool any = false;
+  int ms = first_deadline() - now > SECOND / 200 ? 1 : 0;
+  uint32_t i;
+  *waits = false;
+  for (i = 0; i < nthreads; i++) {
+    struct pollfd p = { threads[i].fd, POLLIN, 0 };
+    if (threads[i].status != T_BLOCKED || p.fd < 0) continue;
+    *waits = true;
+    if (poll(&p, 1, ms) <= 0) continue;
+    threads[i].status = T_READY;
+    any = true;
+  }
+  return any;
+}
+
 /* Draw who runs next. */
 static Thread *draw (void) {
   for (;;) {
@@ -169,7 +193,8 @@ static Thread *draw (void) {
     wake_due();
     for (i = 0; i < nthreads; i++) n += threads[i].status == T_READY;
     if (n == 0) {
-      if (!wake_by_time() && !wake_by_signal()) lost();
+      bool waits;
+      if (!wake_by_input(&waits) && !wake_by_time() && !wake_by_signal() && !waits) lost();
       continue;
     }
     k = n > 1 ? (uint32_t)(next_random() % n) : 0;
@@ -204,6 +229,7 @@ static Thread *thread_new (void) {
   memset(&threads[i], 0, sizeof threads[i]);
   threads[i].id = i;
   threads[i].status = T_READY;
+  threads[i].fd = -1;
   pthread_cond_init(&threads[i].turn, NULL);
   return &threads[i];
 }
@@ -367,6 +393,15 @@ void chaos_thread_join (pthread_t p) {
 void chaos_mutex_lock (pthread_mutex_t *m) {
   here_we_are();
   while (pthread_mutex_trylock(m) != 0) chaos_relax();
+}
+
+void chaos_poll (int fd, int64_t ns) {
+  struct pollfd p = { fd, POLLIN, 0 };
+  here_we_are();
+  if (ns == 0 || poll(&p, 1, 0) > 0) return;
+  self->fd = fd;
+  block(&self->fd, ns);
+  self->fd = -1;
 }
 
 void chaos_event_raise (Event *e) {

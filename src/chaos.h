@@ -22,6 +22,7 @@ void chaos_futex_wake (_Atomic(uint32_t) *word, int n);
 int chaos_thread_start (pthread_t *t, void *(*f) (void *), void *arg);
 void chaos_thread_join (pthread_t t);
 void chaos_mutex_lock (pthread_mutex_t *m);
+void chaos_poll (int fd, int64_t ns);  /* until there is input */
 void chaos_event_raise (Event *e);
 bool chaos_event_wait (Event *e, bool (*interrupted) (void *), void *arg);
 

@@ -106,6 +106,7 @@ int handle_index (lua_State *L) {
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_keys[type]) == LUA_TTABLE) {
       lua_pushliteral(L, "__index");
       lua_rawget(L, -2);
+      if (handle_types[type]->index != NULL) lua_getupvalue(L, -1, 1);
       same = lua_rawequal(L, -1, 1);
     }
     lua_settop(L, 2);

@@ -43,7 +43,10 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   Image *img = NULL;
   Start *st;
   State *s;
+  int e;
   arg_type(L, arg, LUA_TFUNCTION);
+  if ((e = sched_ensure()) != 0)
+    luaL_error(L, "cannot start a thread: %s", strerror(e));
   heritage_of(L, h.s);
   st = start_capture(L, h.s, arg, lua_gettop(L) - arg, &img);
   if (st == NULL) m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);

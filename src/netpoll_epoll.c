@@ -65,6 +65,10 @@ void poller_remove (int fd) {
 }
 
 static int wait_for (struct epoll_event *ev, int64_t ns) {
+#if defined(GORO_CHAOS)
+  chaos_poll(epfd, ns);
+  ns = 0;
+#endif
   if (ns != 0 && ns != FOREVER && !load_rlx(&no_pwait2)) {
 #if defined(SYS_epoll_pwait2)
     struct timespec ts = { (time_t)(ns / SECOND), (long)(ns % SECOND) };

@@ -289,7 +289,7 @@ int sched_maxprocs (int n) {
   }
   lock_release(&sched.lock);
   world_release();
-  if (more) wake_p();
+  if (more && old > 0) wake_p();       /* (at the start there is nothing to be run) */
   return old;
 }
 
@@ -373,6 +373,36 @@ static void no_thread (P *pp, M *m) {
   sched_ready_all(NULL, &dead);
 }
 
+/* A worker without a P: it will look for one.  0 or an errno. */
+static int first_worker (void) {
+  M *m = m_new(false);
+  pthread_t t;
+  int e = EAGAIN;
+  lock_acquire(&sched.lock);
+  sched.nbusy++;
+  lock_release(&sched.lock);
+  if (m != NULL && (e = os_thread_start(&t, worker_main, m)) == 0) return 0;
+  lock_acquire(&sched.lock);
+  sched.nbusy--;
+  if (m != NULL) m_forget(m);
+  lock_release(&sched.lock);
+  if (m != NULL) m_free(m);
+  return e;
+}
+
+int sched_ensure (void) {
+  int e;
+  bool none;
+  if (load_acq(&sched.ensured)) return 0;
+  if ((e = sysmon_start()) != 0) return e;
+  lock_acquire(&sched.lock);
+  none = sched.nworkers == 0;
+  lock_release(&sched.lock);
+  if (none && (e = first_worker()) != 0) return e;
+  store_rel(&sched.ensured, 1);
+  return 0;
+}
+
 void start_m (P *pp, bool spinning) {
   M *m;
   lock_acquire(&sched.lock);
@@ -404,10 +434,15 @@ void start_m (P *pp, bool spinning) {
     m->nextp = pp;
     m->spinning = spinning;
     pthread_t t;                       /* the worker notes its own: it may be read before we return */
-    if (os_thread_start(&t, worker_main, m) == 0) return;
+    if (os_thread_start(&t, worker_main, m) == 0) {
+      store_rlx(&sched.starved, 0);
+      return;
+    }
   }
   no_thread(pp, m);
   if (spinning) sub_seq(&sched.nspinning, 1);
+  store_seq(&sched.starved, 1);
+  sysmon_wake();
 }
 
 void wake_p (void) {
@@ -786,7 +821,7 @@ static void *worker_main (void *arg) {
   store_rel(&m->cpu_known, 1);
   sched.hooks.m_start(m);
   m->nextp = NULL;
-  p_set(m, pp);
+  if (pp != NULL) p_set(m, pp);
   while ((g = find_runnable(m)) != NULL)
     execute(m, g);
   sched.hooks.m_end(m);
@@ -908,6 +943,7 @@ void sched_stop (void) {
     }
   }
   store_seq(&sched.stopping, 0);
+  store_rel(&sched.ensured, 0);
   lock_release(&sched.lock);
   due_run(NULL);
   timers_free();

@@ -673,6 +673,5 @@ const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State)
 
 void run_start (Here h, State *s) {
   stat_add(h.m, STAT_SPAWNED, 1);
-  sysmon_start();
   sched_ready(h.m, s->g, false);
 }

@@ -56,6 +56,8 @@ typedef struct Sched {
   _Atomic(int64_t) poll_until;         /* [A] until when it sleeps; 0: there is none */
   _Atomic(uint32_t) netpolling;        /* [A] it sleeps in netpoll */
   _Atomic(uint32_t) stopping;          /* [A] */
+  _Atomic(uint32_t) ensured;           /* [A] sysmon and a worker run */
+  _Atomic(uint32_t) starved;           /* [A] the last thread that was wanted could not be had */
   Host *hosts;                         /* [L] */
   _Atomic(uint32_t) nhosts;            /* [A] changed under the lock */
   /* sysmon */
@@ -106,7 +108,9 @@ static inline bool sched_still_lent (M *m) {
 ** no P need be owned: owned is for callers that hold one.  'next': before all that waits. */
 void sched_ready (M *m, G *g, bool next);
 void sched_ready_all (M *m, GList *l);
-void sysmon_start (void);               /* once a goroutine exists */
+int sched_ensure (void);               /* sysmon and a worker, before goroutines: 0 or an errno */
+int sysmon_start (void);               /* 0 or an errno */
+void sysmon_wake (void);               /* if it sleeps until a P is in use */
 void sched_timer_added (int64_t when); /* somebody must wake up for it in time */
 void sched_netpoll_started (void);     /* from now on the poller shall sleep in netpoll */
 

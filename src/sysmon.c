@@ -18,6 +18,7 @@
 ** have become ready when nobody has for 10 ms.  While no P is in use it
 ** sleeps; p_set wakes it.
 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
@@ -160,7 +161,7 @@ static void deliver_signals (void) {
 }
 
 static void *sysmon_main (void *arg) {
-  int64_t nap = TICK_MIN, checked = 0, looked = 0;
+  int64_t nap = TICK_MIN, checked = 0, looked = 0, starved = 0;
   int quiet = 0;
   (void)arg;
   while (!load_seq(&sched.stopping)) {
@@ -191,6 +192,16 @@ static void *sysmon_main (void *arg) {
       used = true;
     }
     look_at_descriptors(now);
+    if (load_seq(&sched.starved)) {    /* timers that nobody sleeps for count, too */
+      if (timers_next_all() != FOREVER && load_seq(&sched.poll_until) == 0) wake_p();
+      if (starved == 0) starved = now;
+      else if (starved > 0 && now - starved > SECOND) {
+        fputs("goro: no thread can be started; goroutines wait for one\n", stderr);
+        starved = -1;
+      }
+      used = true;
+    }
+    else if (starved > 0) starved = 0;
     if (nretaken > 0 && now - looked > SLICE) {
       look_at_retaken();
       looked = now;
@@ -225,14 +236,22 @@ static void on_signal (int sig) {
     sched.hooks.preempt(m);
 }
 
-void sysmon_start (void) {
-  if (load_acq(&sched.sysmon_running)) return;
+void sysmon_wake (void) {
+  uint32_t one = 1;
+  if (load_rlx(&sched.sysmon_waits) != 0 && cas_seq(&sched.sysmon_waits, &one, 0))
+    note_wake(&sched.sysmon_note);
+}
+
+int sysmon_start (void) {
+  int e = 0;
+  if (load_acq(&sched.sysmon_running)) return 0;
   lock_acquire(&sched.lock);
   if (!load_rlx(&sched.sysmon_running)) {
     const char *off = getenv("GOROPREEMPT");       /* 0: nobody is asked to give way */
     sched.can_preempt = (off == NULL || strcmp(off, "0") != 0) && os_preempt_install(on_signal);
-    if (os_thread_start(&sched.sysmon, sysmon_main, NULL) == 0)
-      store_rel(&sched.sysmon_running, 1);
+    e = os_thread_start(&sched.sysmon, sysmon_main, NULL);
+    if (e == 0) store_rel(&sched.sysmon_running, 1);
   }
   lock_release(&sched.lock);
+  return e;
 }
