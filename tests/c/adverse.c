@@ -67,7 +67,8 @@ __attribute__((constructor)) static void begin (void) {
   const char *hz = getenv("ADVERSE_HZ"), *restart = getenv("ADVERSE_RESTART");
   struct sigaction sa;
   struct itimerval it;
-  if (hz == NULL || atoi(hz) <= 0) return;
+  /* tools/lua is a shell script before it is Lua */
+  if (hz == NULL || atoi(hz) <= 0 || strncmp(program_invocation_short_name, "lua", 3) != 0) return;
   unsetenv("ADVERSE_HZ");              /* not for what this process starts */
   memset(&sa, 0, sizeof sa);
   sa.sa_handler = on_alarm;

@@ -41,6 +41,7 @@ static Outcome run (M *m, G *g) {
 
 static void reap (G *g) {
   free(g->state);
+  g_unlink(g);
   g_free(g);
 }
 
