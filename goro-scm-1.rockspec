@@ -99,6 +99,7 @@ build = {
         "src/netpoll_epoll.c",
         "src/ossignal.c",
         "src/park.c",
+        "src/plain.c",
         "src/platform.c",
         "src/proc.c",
         "src/report.c",

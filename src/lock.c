@@ -28,7 +28,8 @@
 #include "debug.h"
 #include "lock.h"
 
-#define SPINS 40
+#define PAUSE_MIN 8
+#define PAUSE_MAX 1024
 
 void lock_init (Lock *l, LockRank rank) {
   store_rlx(&l->word, 0);
@@ -45,9 +46,9 @@ static bool take (Lock *l) {
 }
 
 void lock_slow (Lock *l) {
-  int i;
-  for (i = 0; i < SPINS; i++) {
-    cpu_relax();
+  int i, pause;
+  for (pause = PAUSE_MIN; pause <= PAUSE_MAX; pause *= 2) {
+    for (i = 0; i < pause; i++) cpu_relax();
     if (take(l)) return;
   }
   for (;;) {

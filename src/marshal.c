@@ -4,17 +4,22 @@
 */
 #include "check.h"
 #include "marshal.h"
+#include "plain.h"
 #include "stdlibs.h"
 
 /* ---------------------------------------------------------------- out */
 
 Msg *msg_from_lua (lua_State *L, State *s, int idx, int n) {
+  bool plain = n == 1 && lua_istable(L, idx);
   Msg *m;
-  stack_room(L, n + 4);                /* (msg_encode's: nothing may raise in between) */
+  idx = lua_absindex(L, idx);
+  stack_room(L, n + 4 + PLAIN_STACK);  /* (msg_encode's: nothing may raise in between) */
+  if (plain) modref_refresh(L, s, false);
   m = msg_new();
   if (m == NULL) luaL_error(L, "not enough memory");
   m->nvals = (uint32_t)n;
-  if (msg_encode(L, s, m, lua_absindex(L, idx), n) != LUA_OK) {
+  if (!(plain && plain_encode(L, s, m, idx)) &&
+      msg_encode(L, s, m, idx, n) != LUA_OK) {
     msg_free(m);
     lua_error(L);
   }
@@ -169,7 +174,8 @@ void value_to_lua (lua_State *L, State *s, Value *v) {
     case V_MSG: {
       Msg *m = v->u.m;
       *v = NIL_VALUE;
-      msg_to_lua(L, s, m);
+      if (plain_is(m)) plain_to_lua(L, m);
+      else msg_to_lua(L, s, m);
       break;
     }
   }

@@ -189,14 +189,21 @@ consumer(Pid, N, Left, Grant, Use) ->
 stream(N) ->
     pass(N, ?SLOTS, fun(I) -> I end, fun(_) -> ok end).
 
+%% What is written down in the program is a literal, which Erlang sends without copying it: so
+%% strings are made, as they would be read from somewhere, and lists and maps built anew each time.
+made(Strings) ->
+    [binary:copy(S) || S <- Strings].
+
 record(N) ->
+    [Name, Red, Green, Blue] = made([<<"a name">>, <<"red">>, <<"green">>, <<"blue">>]),
     pass(N, ?SLOTS, fun(I) ->
-        #{id => I, name => <<"a name">>, tags => [<<"red">>, <<"green">>, <<"blue">>]}
+        #{id => I, name => Name, tags => [Red, Green, Blue]}
     end, fun(_) -> ok end).
 
 closure(N) ->
+    [Three] = made([<<"three">>]),
     pass(N, ?SLOTS, fun(I) ->
-        {A, B, C} = {I, 2.5, <<"three">>},
+        {A, B, C} = {I, 2.5, Three},
         fun() -> A + B + byte_size(C) end
     end, fun(F) -> F() end).
 
