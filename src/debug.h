@@ -54,6 +54,8 @@ void goro_perturb (void);
 #endif
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #define GORO_POOLS 0
+#elif defined(GORO_FAULTS)
+#define GORO_POOLS fault_pools()
 #else
 #define GORO_POOLS 1
 #endif

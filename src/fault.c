@@ -15,6 +15,7 @@
 static _Atomic(uint32_t) mode;
 static _Atomic(uint64_t) chosen, asked, failed;
 static _Atomic(int64_t) blocks;
+static _Atomic(uint32_t) exact;
 
 /* What Lua was refused on this thread: it collects and asks for the very same again. */
 static __thread struct { const void *p; size_t osize, nsize; bool is; } refused;
@@ -33,7 +34,12 @@ uint64_t fault_disarm (uint64_t *n) {
   return load_rlx(&failed);
 }
 
-int64_t fault_blocks (void) { return load_rlx(&blocks); }
+int64_t fault_blocks (void) {
+  store_rlx(&exact, 1);
+  return load_rlx(&blocks);
+}
+
+bool fault_pools (void) { return !load_rlx(&exact); }
 
 static bool due (void) {
   uint32_t how = load_rlx(&mode);

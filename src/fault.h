@@ -31,7 +31,8 @@ enum { FAULT_NONE, FAULT_ONCE, FAULT_ALL };
 
 void fault_arm (uint32_t mode, uint64_t n);        /* the n-th from now on; 0: none, but count */
 uint64_t fault_disarm (uint64_t *asked);           /* how many failed, and were asked for */
-int64_t fault_blocks (void);                       /* in use */
+int64_t fault_blocks (void);                       /* in use; from the first call on ... */
+bool fault_pools (void);               /* ... no memory is kept for reuse */
 
 /* In a lua_Alloc: is this request to be refused? */
 bool fault_lua (const void *p, size_t osize, size_t nsize);

@@ -321,11 +321,11 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   policy = load_rlx(&hs->on_panic);
   lock_release(&h->lock);
   text_add(&line, "%s", text);
+  if (line.s == NULL) fprintf(stderr, "%s", text);
   if (traceback != NULL && *traceback) text_add(&line, "\n%s", traceback);
   report_origin(&line, s);
   text_add(&line, "\n");
   if (line.s != NULL) fwrite(line.s, 1, line.len, stderr);
-  else fprintf(stderr, "%s\n", text);
   fflush(stderr);
   text_free(&line);
   if (policy == ON_PANIC_EXIT) run_exit(s, 2);
@@ -408,6 +408,15 @@ static void say_failure (char *buf, size_t size, State *s, const char *verb, con
   if (nil_global_hint(msg, hint, sizeof hint) != NULL) say(buf, size, at, " %s", hint);
 }
 
+/* The traceback of its error, with where it was started; malloc'ed, or NULL. */
+static char *whole_traceback (State *s) {
+  Text t = { NULL, 0, 0 };
+  if (s->traceback != NULL) text_add(&t, "%s", s->traceback);
+  report_origin(&t, s);
+  if (t.s != NULL && *t.s == '\n') memmove(t.s, t.s + 1, t.len);
+  return t.s;
+}
+
 /* The goroutine has ended with the error '*v' (taken over; NULL: there was no memory for it).
 ** 'plain': 'msg' is all there is to it. */
 static void fail (State *s, const char *msg, Value *v, bool plain) {
@@ -418,10 +427,8 @@ static void fail (State *s, const char *msg, Value *v, bool plain) {
   if ((text = malloc(size)) == NULL) size = sizeof few;
   s->ending = NULL;
   say_failure(text != NULL ? text : few, size, s, e != NULL ? "failed" : "panicked", msg);
-  if (e != NULL && v != NULL) {
-    s->traceback = NULL;
-    e->done(e, sched_m(), result_new(false, v, tb, text));
-  }
+  if (e != NULL && v != NULL)
+    e->done(e, sched_m(), result_new(false, v, whole_traceback(s), text));
   else if (e != NULL) {
     free(text);
     e->done(e, sched_m(), NULL);

@@ -322,6 +322,7 @@ State *state_new (HostState *hs) {
   s = g->state;                        /* behind it, all zero */
   s->g = g;
   s->hs = hs;
+  s->limit = load_rlx(&memory_limit);
   return s;
 }
 
@@ -415,7 +416,7 @@ bool state_open (State *s) {
   s->registry = lua_topointer(L, LUA_REGISTRYINDEX);
   s->L = s->cur = L;
   s->chain = true;
-  arena_limit(s->arena, load_rlx(&memory_limit));
+  arena_limit(s->arena, s->limit);
   return true;
 }
 
@@ -439,7 +440,8 @@ void state_close (State *s) {
     s->cur = NULL;                     /* whatever blocks now blocks the thread */
     s->chain = false;
     s->ended = true;
-    arena_limit(s->arena, 0);          /* what ends must be able to */
+    /* what ends must be able to, and its finalisers must not eat all there is */
+    if (s->limit != 0) arena_limit(s->arena, s->limit + s->limit / 4 + 65536);
     lua_close(L);
   }
   s->L = NULL;

@@ -69,6 +69,7 @@ typedef struct State {
   lua_Hook saved_hook;                 /* [O] what it replaced there */
   int saved_mask, saved_count;
   Arena *arena;                        /* [O] goroutines only */
+  size_t limit;                        /* [I] bytes it may use; 0: any */
   Msg *start;                          /* [O] the function and its arguments, until it starts; */
   struct Start *start_image;           /* [O] or these, where its image has the function */
   Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
@@ -181,7 +182,7 @@ static inline void stack_room (lua_State *L, int n) {
   if (!lua_checkstack(L, n)) stack_full(L);
 }
 
-extern _Atomic(uint64_t) memory_limit; /* bytes for each state opened after; 0: none */
+extern _Atomic(uint64_t) memory_limit; /* bytes for each goroutine started after; 0: none */
 
 #pragma GCC visibility pop
 
