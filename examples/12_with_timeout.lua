@@ -22,7 +22,7 @@ local function by_select(seconds, limit)
 
   goro.select {
     { recv = ctx:done(), function() print("Operation cancelled: " .. ctx:err()) end },
-    { recv = result, print },
+    { recv = result, function(v) print(v) end },
   }
 end
 
