@@ -251,8 +251,14 @@ rockspec:                                    ## write goro-scm-1.rockspec from t
 	tools/rockspec.sh
 
 # --- the rest -------------------------------------------------------------------------------
-deps-run deps-test deps-ci: deps-%:
+deps-run deps-test deps-ci deps-docs: deps-%:
 	@tools/ensure.sh $*
+
+.PHONY: docs deps-docs
+docs: deps-docs                                ## the site, in build/docs/html
+	@mkdir -p build/docs
+	$(LUA) tools/ldoc.lua types/goro.lua > build/docs/goro.lua
+	cd docs && ldoc -q -c config.ld .
 
 install-deps: deps-ci                       ## install what developing goro needs (apt, as root)
 

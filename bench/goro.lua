@@ -383,6 +383,45 @@ local function compute(n)
   end
 end
 
+-- --- time and contexts ----------------------------------------------------------------------
+
+-- The 99th percentile of how far the gaps between n ticks of 1 ms are from it, in microseconds.
+local function jitter(n)
+  return goro.async(function()
+    local ticker <close> = goro.ticker(0.001)
+    local off = {}
+    ticker.c:recv()
+    local last = goro.now()
+    for i = 1, n do
+      ticker.c:recv()
+      local t = goro.now()
+      off[i] = math.abs(t - last - 0.001) * 1e6
+      last = t
+    end
+    table.sort(off)
+    return off[n * 99 // 100 + 1]
+  end):result()
+end
+
+-- Milliseconds it takes to cancel a tree of n contexts, ten below each.
+local function contexts(n)
+  return goro.async(function()
+    local tree = {}
+    local cancel
+    tree[0], cancel = goro.context.with_cancel()
+    for i = 1, n - 1 do
+      tree[i] = goro.context.with_cancel(tree[(i - 1) // 10])
+    end
+    local start = goro.now()
+    cancel()
+    local elapsed = goro.now() - start
+    for i = 0, n - 1 do
+      assert(tree[i]:err() == "context canceled")
+    end
+    return elapsed * 1e3
+  end):result()
+end
+
 -- --- the list -------------------------------------------------------------------------------
 
 -- name, default n, unit, function; then: "fixed" (n is a size, not to be scaled), "main" (the
@@ -410,6 +449,8 @@ local list = {
   { "map_one", 500000, "ns", map_one },
   { "map_many", 500000, "ns", map_many },
   { "map_update", 500000, "ns", map_update },
+  { "jitter", 1000, "us", jitter, value = true },
+  { "contexts", 10000, "ms", contexts, fixed = true, value = true },
 }
 
 local per_unit = {

@@ -44,6 +44,8 @@ local workloads = {
   { "map_one", "floor_lua", "two_calls", "the same", erlang = false },
   { "map_many", "floor_lua", "two_calls", "the same", erlang = false },
   { "map_update", erlang = false },
+  { "jitter", erlang = false },
+  { "contexts", erlang = false },
 }
 
 -- Floors that stand below a table of all workloads: what a state without libraries costs.

@@ -1,7 +1,8 @@
 -- Goroutine leak: a goroutine that waits for what never comes stays until the program ends.
--- The fix is a quit channel: closing it wakes everybody who listens to it.
+-- The fix is a way out that is always there: a context, or a quit channel.
 
 local goro = require("goro")
+local context = goro.context
 
 local function leaky()
   local ch = goro.chan()
@@ -10,12 +11,23 @@ local function leaky()
   end)
 end -- the channel is forgotten here, the goroutine is not
 
-local function fixed(wg, quit)
+local function fixed(ctx, wg)
   local ch = goro.chan()
   wg:go(function()
     goro.select {
       { recv = ch, function(v) print(v) end },
-      { recv = quit, function() end }, -- closed: a clean exit
+      { recv = ctx:done(), function() end }, -- closed on cancellation: a clean exit
+    }
+  end)
+end
+
+-- The same without a context: closing a channel wakes everybody who listens to it.
+local function fixed_by_channel(quit, wg)
+  local ch = goro.chan()
+  wg:go(function()
+    goro.select {
+      { recv = ch, function(v) print(v) end },
+      { recv = quit, function() end },
     }
   end)
 end
@@ -38,15 +50,18 @@ for _ = 1, 10 do
 end
 show("leaked")
 
-local wg = goro.WaitGroup()
-local quit = goro.chan()
 local before = goro.num_goroutine()
-for _ = 1, 10 do
-  fixed(wg, quit)
+local wg = goro.WaitGroup()
+local ctx, cancel = context.with_cancel(context.background())
+local quit = goro.chan()
+for _ = 1, 5 do
+  fixed(ctx, wg)
+  fixed_by_channel(quit, wg)
 end
 show("waiting")
 
+cancel()
 quit:close()
 wg:wait()
 settle(before)
-show("after quit")
+show("after cancel")

@@ -104,7 +104,7 @@ describe("the example", function()
       "at first          1",
       "leaked           11",
       "waiting          21",
-      "after quit       11",
+      "after cancel     11",
     }, run("07_leak.lua"))
   end)
 
@@ -132,6 +132,82 @@ describe("the example", function()
 
   it("11_counter loses no count", function()
     assert.same({ "Atomic:\t1000", "Map:\t1000", "Mutex:\t1000" }, run("11_counter.lua"))
+  end)
+
+  it("12_with_timeout cancels what takes too long", function()
+    assert.same({
+      "Operation cancelled: context deadline exceeded", "done",
+      "nil\tcontext deadline exceeded", "done",
+    }, run("12_with_timeout.lua"))
+  end)
+
+  it("13_rate_limiter lets a burst through and then keeps the pace", function()
+    assert.same({ "8 requests, 3 at once", "the rest at the limiter's pace:\ttrue" },
+      run("13_rate_limiter.lua"))
+  end)
+
+  it("14_pipeline computes each value once and leaves nothing behind", function()
+    assert.same({ "1000 squares, each right and only once:\ttrue", "goroutines left: 1" },
+      run("14_pipeline.lua"))
+  end)
+
+  it("15_walk counts what find counts, and tells of what it cannot read", function()
+    local lines = run("15_walk.lua spec")
+    local dirs, files, bytes = lines[1]:match("^spec: (%d+) d%a+, (%d+) files, (%d+) bytes$")
+    local found = script.command([[sh -c 'find spec -type d | wc -l; find spec -type f | wc -l;
+      find spec -type f -exec cat {} + | wc -c']])
+    assert.equal(found.out:gsub("%s+", " "), ("%s %s %s "):format(dirs, files, bytes))
+    local result = script.command("tools/lua examples/15_walk.lua no/such/dir")
+    assert.equal(1, result.code)
+    assert.truthy(result.err:find("walk: .*no/such/dir"))
+  end)
+
+  it("16_pubsub delivers to every subscriber, and waits for none", function()
+    assert.same({
+      "slow has 1 message of 2",
+      "ann hears goodbye", "ann hears hello",
+      "bob hears goodbye", "bob hears hello", "bob hears rain",
+    }, run("16_pubsub.lua"))
+  end)
+
+  it("17_singleflight fetches once for all who ask at the same time", function()
+    local lines = run("17_singleflight.lua")
+    assert.equal("100 answers, sum 350", lines[1])
+    local calls = tonumber(lines[2]:match("^calls: (%d+)$"))
+    assert.is_true(calls >= 2 and calls < 100, lines[2])
+    assert.equal("3\tcalls: " .. calls + 1, lines[3])
+  end)
+
+  it("18_retry tries again what failed, and gives up at last", function()
+    local lines = run("18_retry.lua")
+    assert.equal(12, #lines)
+    for i, line in ipairs(lines) do
+      local bad = i % 7
+      assert.equal(("job %2d: %s after %d tries"):format(i,
+        bad < 5 and "value " .. i * i or "failed", math.min(bad + 1, 5)), line)
+    end
+  end)
+
+  it("19_search stops everybody when one has found", function()
+    assert.same({ "n * n % 10000019 == 1234321",
+      "no such number:\ttrue\tcontext deadline exceeded" }, run("19_search.lua"))
+  end)
+
+  it("20_cache computes each value once, and forgets it in time", function()
+    assert.same({ "misses: 10", "values kept: 10", "values kept later: 0" },
+      run("20_cache.lua"))
+  end)
+
+  it("21_philosophers all have their meals", function()
+    assert.same({ "5 philosophers had 1000 meals" }, run("21_philosophers.lua"))
+  end)
+
+  it("22_shutdown finishes what was begun and cancels what takes too long", function()
+    assert.same({
+      "got SIGTERM, shutting down",
+      "some requests take too long: cancelled",
+      "served 20, dropped 1",
+    }, run("22_shutdown.lua"))
   end)
 end)
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# ensure.sh run|test|ci: installs what is missing, through apt where this runs as root on a
+# ensure.sh run|test|ci|docs: installs what is missing, through apt where this runs as root on a
 # Debian-like system; elsewhere says what to install and fails.  Where nothing is missing, no
 # package manager is touched.
 set -euo pipefail
 
 level=${1:-}
 case $level in
-  run | test | ci) ;;
-  *) echo "usage: tools/ensure.sh run|test|ci" >&2; exit 2 ;;
+  run | test | ci | docs) ;;
+  *) echo "usage: tools/ensure.sh run|test|ci|docs" >&2; exit 2 ;;
 esac
 lua=${LUA:-lua5.4}
 cc=${CC:-cc}
@@ -28,6 +28,8 @@ has_compiler () { has_command "$cc" && [ -e /usr/include/stdio.h ]; }
 
 has_module () { is_lua54 && "$lua" -e "require '$1'" > /dev/null 2>&1; }
 
+has_discount () { compgen -G '/usr/lib/*/lua/5.1/discount.so' > /dev/null; }
+
 has_sanitizer () { [ "$(gcc -print-file-name="lib$1.so" 2>/dev/null)" != "lib$1.so" ]; }
 
 has_fuzzer () {
@@ -35,14 +37,21 @@ has_fuzzer () {
     clang -fsanitize=fuzzer,address -x c - -o /dev/null 2>/dev/null
 }
 
+need () {                                   # need package description test...
+  local package=$1 description=$2
+  shift 2
+  if ! "$@"; then missing+=("$package"); what+=("$description"); fi
+}
+
 # Fills `missing` (packages) and `what` (the same for people).
 look () {
   missing=() what=()
-  need () {                                   # need package description test...
-    local package=$1 description=$2
-    shift 2
-    if ! "$@"; then missing+=("$package"); what+=("$description"); fi
-  }
+  if [ "$level" = docs ]; then
+    need lua5.4 "Lua 5.4 ($lua)" is_lua54
+    need lua-ldoc "LDoc" has_command ldoc
+    need lua-discount "the Discount library for LDoc's Lua" has_discount
+    return 0
+  fi
   need gcc "a C compiler ($cc)" has_compiler
   need libc6-dev "the C library's headers" test -e /usr/include/stdio.h
   need make "GNU make" has_command make

@@ -8,9 +8,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"runtime"
+	"sort"
 	"strconv"
 	"sync"
 	"time"
@@ -420,6 +422,53 @@ func compute(n int) {
 	}
 }
 
+// --- time and contexts -------------------------------------------------------------------------
+
+// The 99th percentile of how far the gaps between n ticks of 1 ms are from it, in microseconds.
+func jitter(n int) float64 {
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	<-ticker.C
+	off := make([]float64, n)
+	last := time.Now()
+	for i := range off {
+		<-ticker.C
+		now := time.Now()
+		off[i] = now.Sub(last).Seconds()*1e6 - 1000
+		if off[i] < 0 {
+			off[i] = -off[i]
+		}
+		last = now
+	}
+	sort.Float64s(off)
+	return off[n*99/100]
+}
+
+// Milliseconds it takes to cancel a tree of n contexts, ten below each.
+func contexts(n int) float64 {
+	ctxs := make([]context.Context, n)
+	root, cancelRoot := context.WithCancel(context.Background())
+	ctxs[0] = root
+	cancels := []context.CancelFunc{cancelRoot}
+	for i := 1; i < n; i++ {
+		ctx, cancel := context.WithCancel(ctxs[(i-1)/10])
+		ctxs[i] = ctx
+		cancels = append(cancels, cancel)
+	}
+	start := time.Now()
+	cancelRoot()
+	elapsed := time.Since(start)
+	for _, ctx := range ctxs {
+		if ctx.Err() == nil {
+			panic("not cancelled")
+		}
+	}
+	for _, cancel := range cancels {
+		cancel()
+	}
+	return elapsed.Seconds() * 1e3
+}
+
 // --- the list ---------------------------------------------------------------------------------
 
 type workload struct {
@@ -454,6 +503,13 @@ var list = []workload{
 	{"map_one", 4000000, "ns", mapOne, false, false},
 	{"map_many", 4000000, "ns", mapMany, false, false},
 	{"map_update", 4000000, "ns", mapUpdate, false, false},
+	{"jitter", 1000, "us", nil, false, false},
+	{"contexts", 10000, "ms", nil, true, false},
+}
+
+// Those without run give the figure themselves.
+var figures = map[string]func(n int) float64{
+	"parked": parked, "jitter": jitter, "contexts": contexts,
 }
 
 func main() {
@@ -477,7 +533,7 @@ func main() {
 			n = 1
 		}
 		if w.run == nil {
-			fmt.Printf("%s %.6g %s\n", w.name, parked(n), w.unit)
+			fmt.Printf("%s %.6g %s\n", w.name, figures[w.name](n), w.unit)
 			return
 		}
 		start := time.Now()
