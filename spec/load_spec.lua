@@ -48,7 +48,8 @@ local PLAIN <const> = [[
       end
       package.path = DIR .. "/?.lua;" .. DIR .. "/?/init.lua"
       package.cpath = DIR .. "/?.so"
-      for _, name in ipairs { "gl_good", "gl_bad", "gl_none", "gl.sub", "gl_dir", "gl_raises" } do
+      for _, name in ipairs {
+          "gl_good", "gl_bad", "gl_none", "gl.sub", "gl_dir", "gl_raises" } do
         package.loaded[name] = nil
         print("require", try(require, name))
       end
@@ -84,8 +85,8 @@ describe("loading of files", function()
     write("gl_good.lua", "local name, file = ...\nout = seen\nreturn {\n  name, file }, 2, ...")
     write("gl_bad.lua", "return {\n  = }\n")
     write("gl_raises.lua", "#!/usr/bin/lua\n\nerror('raised in ' .. tostring(...))")
-    write("gl/sub.lua", "local x <const> = 1\nfor i = 1, 2 do\n  coroutine.isyieldable()\nend\n" ..
-      "if coroutine.isyieldable() then coroutine.yield('yielded') end return x")
+    write("gl/sub.lua", "local x <const> = 1\nfor i = 1, 2 do\n  coroutine.isyieldable()\n" ..
+      "end\nif coroutine.isyieldable() then coroutine.yield('yielded') end return x")
     write("gl_binary.lua", string.dump(load("return 'from bytes', ...", "=binary")))
     write("gl_stripped.lua", string.dump(load("return nowhere.there"), true))
     age()
