@@ -70,7 +70,7 @@ function Task:done() end
 function goro.yield() end
 
 ---Parks this goroutine, not its thread.  Go: `time.Sleep`.
----@param s number seconds; 0 returns at once, a negative number raises
+---@param s number seconds; 0 or less returns at once
 ---@param ctx? goro.Context ends the sleep when it is done
 ---@return boolean slept false: the context was done first
 ---@return goro.Reason? reason
