@@ -506,7 +506,7 @@ function Errgroup:limit(n) end
 ---@param timeout? goro.Timeout nil waits without limit
 ---@return true? ok nil: one failed, or the time-out came first
 ---@return any err what it raised or returned; or the reason
----@return string? traceback nil if it returned, and if the time-out came first
+---@return string? traceback where it raised, and where it was started; nil if the time-out came first
 function Errgroup:wait(timeout) end
 
 ---Makes a group of calls of which those for one key share one run.  Also
