@@ -25,7 +25,7 @@ static int sleep_k (lua_State *L, int status, lua_KContext ctx) {
 ** time.Sleep. */
 static int l_sleep (lua_State *L) {
   Here h = here(L);
-  int64_t ns = arg_seconds(L, 1, false);
+  int64_t ns = arg_seconds(L, 1, true);
   Limit lim;
   lim.ctx = arg_context(L, 2)->core;
   check_panics(L, h);

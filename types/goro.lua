@@ -70,7 +70,7 @@ function Task:done() end
 function goro.yield() end
 
 ---Parks this goroutine, not its thread.  Go: `time.Sleep`.
----@param s number seconds; 0 returns at once, a negative number raises
+---@param s number seconds; 0 or less returns at once
 ---@param ctx? goro.Context ends the sleep when it is done
 ---@return boolean slept false: the context was done first
 ---@return goro.Reason? reason
@@ -506,7 +506,7 @@ function Errgroup:limit(n) end
 ---@param timeout? goro.Timeout nil waits without limit
 ---@return true? ok nil: one failed, or the time-out came first
 ---@return any err what it raised or returned; or the reason
----@return string? traceback nil if it returned, and if the time-out came first
+---@return string? traceback where it raised, and where it was started; nil if the time-out came first
 function Errgroup:wait(timeout) end
 
 ---Makes a group of calls of which those for one key share one run.  Also
