@@ -67,9 +67,22 @@ end)
 
 local baseline = 1
 
+-- GOROGC=1: a collector that hardly rests, in the main script and in goroutines.
+local function no_rest()
+  local registry = debug.getregistry()
+  if registry["goro spec collector"] then return end
+  registry["goro spec collector"] = true
+  collectgarbage("incremental", 100, 400, 2)
+  goro.init(function()
+    if goro.id() % 2 == 0 then collectgarbage("generational", 1, 1)
+    else collectgarbage("incremental", 0, 1000, 1) end
+  end)
+end
+
 --- For before_each.
 function M.begin()
   watch()
+  if os.getenv("GOROGC") == "1" then no_rest() end
   baseline = goro.num_goroutine()
 end
 

@@ -30,7 +30,8 @@ function M.environment(extra)
   local words = {
     "env", "-u", "LUA_INIT", "-u", "LUA_INIT_5_4",
     "LUA_PATH=" .. quote("./lua/?.lua;./lua/?/init.lua;" .. (os.getenv("LUA_PATH") or ";")),
-    "LUA_CPATH=" .. quote("./" .. dir .. "/?.so;" .. (os.getenv("LUA_CPATH") or ";")),
+    "LUA_CPATH=" .. quote((os.getenv("GOROCORE") or "./" .. dir .. "/?.so") .. ";"
+      .. (os.getenv("LUA_CPATH") or ";")),
   }
   for name, value in pairs(extra or {}) do
     words[#words + 1] = name .. "=" .. quote(tostring(value))
