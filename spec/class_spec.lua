@@ -632,6 +632,9 @@ describe("a class #class", function()
       local D = Point()
       function D.f() return C end
       support.raises("metatable.f upvalue 'C'.worker)", function() cross(D.new(1, 1)) end)
+      support.raises("(at .o metatable.__index.worker)", function()
+        cross({ o = setmetatable({}, { __index = { worker = coroutine.create(print) } }) })
+      end)
       C.worker = nil                   -- nothing is left of that
       assert.equal(3, there_and_back(C.new(1, 2)):sum())
       assert.is_true(rawequal(C, there_and_back(D.new(1, 2)).f()))

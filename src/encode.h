@@ -62,6 +62,7 @@ typedef struct Session {
   bool looked;                         /* for modules that came without require */
   bool body_data;                      /* a body holds a table that is data */
   bool again;
+  char above[40];                      /* the way from the class in work to the one looked at */
 } Session;
 
 typedef struct Enc {

@@ -102,8 +102,10 @@ void enc_check_finaliser (Enc *e, int class) {  /* the object, or class, is on t
 static Version *version_for (Enc *e, ClassRec *r, int depth);
 
 /* The version of the class above another, on top (popped); 0: it is none. */
-static uint64_t look_above (Enc *e, int depth) {
+static uint64_t look_above (Enc *e, int depth, const char *step) {
   lua_State *L = e->L;
+  char *above = e->x->above;
+  size_t was = strlen(above);
   Version *v = NULL;
   if (lua_istable(L, -1) && depth < MAX_ABOVE && lua_topointer(L, -1) != e->globals) {
     ClassRec *r = classes_find(L, e->s, -1);
@@ -115,7 +117,9 @@ static uint64_t look_above (Enc *e, int depth) {
       }
       if (r == NULL) r = enc_new_class(e, lua_gettop(L));
     }
+    if (was + strlen(step) < sizeof e->x->above) strcpy(above + was, step);
     v = version_for(e, r, depth + 1);
+    above[was] = '\0';
   }
   lua_pop(L, 1);
   return v == NULL ? 0 : v->no;
@@ -157,10 +161,10 @@ static Version *version_for (Enc *e, ClassRec *r, int depth) {
   }
   r->session = x->serial;              /* (before we look above: it may be its own __index) */
   r->now = r->v;
-  if (lua_getmetatable(L, t)) above[0] = look_above(e, depth);
+  if (lua_getmetatable(L, t)) above[0] = look_above(e, depth, " metatable");
   lua_pushliteral(L, "__index");
   lua_rawget(L, t);
-  above[1] = lua_topointer(L, -1) == lua_topointer(L, t) ? 0 : look_above(e, depth);
+  above[1] = lua_topointer(L, -1) == lua_topointer(L, t) ? 0 : look_above(e, depth, ".__index");
   lua_settop(L, t);
   if (r->v == NULL || r->dirty || !classes_same(L, r, t)) r->now = publish(e, r, t, above);
   else if (memcmp(above, r->above, sizeof above) != 0) {       /* its version tells of them */

@@ -74,6 +74,10 @@ bool enc_path (Enc *e) {
     any = true;
   }
   add_steps(e, &b, e->run, &any);
+  if (*e->x->above != '\0') {
+    luaL_addstring(&b, e->x->above + (!any && *e->x->above == ' '));
+    any = true;
+  }
   luaL_pushresult(&b);
   return any;
 }

@@ -393,7 +393,8 @@ end
 
 
 -- Goroutines leave what the next ones need: memory of theirs, images, records of code.
-local starts = { "async", "failures", "go", "heritage", "modules", "once", "panics", "waitgroup" }
+local starts = { "async", "failures", "go", "heritage", "modules", "once", "panics",
+  "waitgroup" }
 for _, name in ipairs(starts) do
   local make = scenarios[name]
   scenarios[name] = function()
