@@ -38,27 +38,30 @@ static void fire (PollDesc *pd, unsigned modes, GList *ready) {
   pd->modes = 0;
 }
 
-/* pd->lock held. */
-static void enqueue (PollDesc *pd, int which, G *g, WaitReason reason) {
-  g->own.g = g;
-  g->own.queue = pd;
-  g->own.index = which;
+/* pd->lock held.  WAIT_NONE: parking has begun. */
+static void enqueue (PollDesc *pd, int which, G *g, Sudog *s, WaitReason reason) {
+  s->g = g;
+  s->queue = pd;
+  s->index = which;
   add_acqrel(&g->host->ntimers, 1);
   add_seq(&netpoll_waiters, 1);
-  park_begin(g, reason);
-  waitq_push(queue_of(pd, which), &g->own);
+  if (reason != WAIT_NONE) park_begin(g, reason);
+  waitq_push(queue_of(pd, which), s);
 }
 
-void fd_wait_end (G *g) {
-  PollDesc *pd = g->own.queue;
-  if (g->wake != WAKE_READY) {
+static void leave (Sudog *s, bool queued) {
+  PollDesc *pd = s->queue;
+  if (queued) {                        /* perhaps */
     lock_acquire(&pd->lock);
-    if (g->own.enqueued) waitq_remove(queue_of(pd, g->own.index), &g->own);
+    if (s->enqueued) waitq_remove(queue_of(pd, s->index), s);
     lock_release(&pd->lock);
   }
   sub_seq(&netpoll_waiters, 1);
-  sub_acqrel(&g->host->ntimers, 1);
+  sub_acqrel(&s->g->host->ntimers, 1);
 }
+
+void fd_wait_end (G *g) { leave(&g->own, g->wake != WAKE_READY); }
+void fd_wait_off (Sudog *s) { leave(s, true); }
 
 static bool prepare (void) {
   bool first = !netpoll_active();
@@ -146,7 +149,7 @@ uint32_t fd_edges (Fd *fd, int way) {
   return pd == NULL ? 0 : load_acq(&pd->edges[way]);
 }
 
-FdResult fd_wait (Fd *fd, int way, uint32_t edges, G *g, WaitReason reason) {
+static FdResult begin (Fd *fd, int way, uint32_t edges, G *g, Sudog *s, WaitReason reason) {
   PollDesc *pd;
   FdResult r = FD_WAIT;
   int e;
@@ -163,9 +166,17 @@ FdResult fd_wait (Fd *fd, int way, uint32_t edges, G *g, WaitReason reason) {
     }
   }
   else if (load_rlx(&pd->edges[way]) != edges) r = FD_AGAIN;   /* F3 */
-  if (r == FD_WAIT) enqueue(pd, way, g, reason);
+  if (r == FD_WAIT) enqueue(pd, way, g, s, reason);
   lock_release(&pd->lock);
   return r;
+}
+
+FdResult fd_wait (Fd *fd, int way, uint32_t edges, G *g, WaitReason reason) {
+  return begin(fd, way, edges, g, &g->own, reason);
+}
+
+FdResult fd_wait_on (Fd *fd, int way, uint32_t edges, G *g, Sudog *s) {
+  return begin(fd, way, edges, g, s, WAIT_NONE);
 }
 
 /* ---------------------------------------------------------------- anybody's */
@@ -190,7 +201,7 @@ FdResult fd_poll_wait (PollDesc *pd, unsigned modes, PollEdges before, G *g) {
   }
   else {
     pd->modes |= (uint8_t)modes;
-    enqueue(pd, ANY, g, WAIT_POLL);
+    enqueue(pd, ANY, g, &g->own, WAIT_POLL);
   }
   lock_release(&pd->lock);
   return r;

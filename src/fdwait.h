@@ -50,6 +50,10 @@ uint32_t fd_edges (Fd *fd, int way);
 /* As a user: wait for the next event of this way. */
 FdResult fd_wait (Fd *fd, int way, uint32_t edges, G *g, WaitReason reason);
 void fd_wait_end (G *g);               /* after each FD_WAIT */
+/* The same for one of several in one wait, each with a Sudog of its own, where parking has begun.
+** What comes of it but FD_WAIT leaves nothing behind. */
+FdResult fd_wait_on (Fd *fd, int way, uint32_t edges, G *g, Sudog *s);
+void fd_wait_off (Sudog *s);           /* after the wait, or before park_abort */
 void fd_kick (Fd *fd, M *m);           /* let all who wait try again */
 
 /* For goro.poll: any descriptor, whoever's. */

@@ -57,7 +57,12 @@ typedef enum GStatus {
   X(WAIT_MAP, "Map update") \
   X(WAIT_POLL, "poll") \
   X(WAIT_ERRGROUP, "errgroup wait") \
-  X(WAIT_ERRGROUP_GO, "errgroup go")
+  X(WAIT_ERRGROUP_GO, "errgroup go") \
+  X(WAIT_READ, "read") \
+  X(WAIT_WRITE, "write") \
+  X(WAIT_ACCEPT, "accept") \
+  X(WAIT_DIAL, "dial") \
+  X(WAIT_LOOKUP, "name look-up")
 #define X(name, text) name,
 typedef enum WaitReason { WAIT_REASONS(X) NWAITREASONS } WaitReason;
 #undef X
@@ -211,6 +216,7 @@ struct M {
   _Atomic(uint32_t) orphan;            /* [A] left behind in C when the runtime ended */
   _Atomic(uint32_t) exited;
   uint32_t nhosts;                     /* [L:sched] host threads: hosts opened on it */
+  void *iobuf;                         /* [O] conn.c's: a spare buffer */
   void *from;                          /* layer 5's: an idle lua_State, for C stack depth */
   G *spare;                            /* [O] blocks of goroutines that ended here */
   uint32_t nspare;                     /* [O] */

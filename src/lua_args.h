@@ -67,7 +67,10 @@ extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], ti
   runtime_functions[], sight_functions[], go_functions[], task_functions[], mutex_functions[],
   cond_functions[], semaphore_functions[], map_functions[], context_functions[],
   poll_functions[], timer_functions[], errgroup_functions[], signal_functions[];
+extern const HandleType conn_type, listener_type, udp_type;
+extern const luaL_Reg net_functions[], open_functions[];
 void push_context_module (lua_State *L);
+void push_net_module (lua_State *L);
 
 #pragma GCC visibility pop
 

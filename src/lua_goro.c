@@ -13,6 +13,7 @@
 #include "check.h"
 #include "image.h"
 #include "lua_args.h"
+#include "lua_conn.h"
 #include "lua_guard.h"
 #include "lua_runtime.h"
 #include "sigchan.h"
@@ -56,24 +57,25 @@ static const char *const parts[] = {
 
 static int l_index (lua_State *L) {
   int i;
-  if (lua_type(L, 2) == LUA_TSTRING)
-    for (i = 0; parts[i] != NULL; i++)
-      if (strcmp(lua_tostring(L, 2), parts[i]) == 0) {
-        lua_getglobal(L, "require");
-        lua_pushfstring(L, "goro.%s", parts[i]);
-        lua_call(L, 1, 1);
-        lua_pushvalue(L, 2);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, 1);
-        return 1;
-      }
-  return 0;
+  if (lua_type(L, 2) != LUA_TSTRING) return 0;
+  if (!push_standard(L, lua_tostring(L, 2))) {
+    for (i = 0; parts[i] != NULL && strcmp(lua_tostring(L, 2), parts[i]) != 0; i++) continue;
+    if (parts[i] == NULL) return 0;
+    lua_getglobal(L, "require");
+    lua_pushfstring(L, "goro.%s", parts[i]);
+    lua_call(L, 1, 1);
+  }
+  lua_pushvalue(L, 2);
+  lua_pushvalue(L, -2);
+  lua_rawset(L, 1);
+  return 1;
 }
 
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
   runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions,
-  map_functions, poll_functions, timer_functions, errgroup_functions, signal_functions, NULL
+  map_functions, poll_functions, open_functions, timer_functions, errgroup_functions,
+  signal_functions, NULL
 };
 
 static void push_module (lua_State *L) {
@@ -119,7 +121,14 @@ static void make_context (lua_State *L, State *s, const char *name) {
   push_context_module(L);
 }
 
-static const LazyEntry c_parts[] = { { "goro.context", NULL, make_context }, { NULL, NULL, NULL } };
+static void make_net (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  push_net_module(L);
+}
+
+static const LazyEntry c_parts[] = {
+  { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net }, { NULL, NULL, NULL }
+};
 
 static bool init (void) {
   static bool done;
@@ -138,11 +147,15 @@ static bool init (void) {
   handle_types[OBJ_CONTEXT] = &context_type;
   handle_types[OBJ_TIMER] = &timer_type;
   handle_types[OBJ_ERRGROUP] = &errgroup_type;
+  handle_types[OBJ_CONN] = &conn_type;
+  handle_types[OBJ_LISTENER] = &listener_type;
+  handle_types[OBJ_UDP] = &udp_type;
   handle_slots[OBJ_MUTEX] = handle_slots[OBJ_RWMUTEX] = GUARD_SLOT;
   handle_slots[OBJ_SEMAPHORE] = GUARD_SLOT;
   handle_slots[OBJ_MAP] = 1;           /* lua_map.c's own */
   for (i = 0; functions[i] != NULL; i++) argerr_names(functions[i]);
   argerr_names(context_functions);
+  argerr_names(net_functions);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);
   stdlibs.functions = runtime_replaced;

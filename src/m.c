@@ -49,6 +49,8 @@ static M *free_ms;                     /* [L:sched] by 'next' */
 
 void m_free (M *m) {
   g_spare_drop(m);
+  free(m->iobuf);
+  m->iobuf = NULL;
   lock_acquire(&sched.lock);
   m->next = free_ms;
   free_ms = m;

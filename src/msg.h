@@ -22,7 +22,8 @@ typedef struct Obj {
 } Obj;
 
 enum { OBJ_CHAN, OBJ_WAITGROUP, OBJ_TASK, OBJ_MUTEX, OBJ_RWMUTEX, OBJ_ONCE, OBJ_COND,
-       OBJ_SEMAPHORE, OBJ_ATOMIC, OBJ_MAP, OBJ_TIMER, OBJ_CONTEXT, OBJ_ERRGROUP, OBJ_NTYPES,
+       OBJ_SEMAPHORE, OBJ_ATOMIC, OBJ_MAP, OBJ_TIMER, OBJ_CONTEXT, OBJ_ERRGROUP,
+       OBJ_CONN, OBJ_LISTENER, OBJ_UDP, OBJ_NTYPES,
        OBJ_CLASS = OBJ_NTYPES, OBJ_HERITAGE };     /* these have no handles */
 
 static inline Obj *obj_ref (Obj *o) { add_rlx(&o->refs, 1); return o; }

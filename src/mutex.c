@@ -38,13 +38,16 @@ static void mutex_destroy (Obj *o) {
   free(mu);
 }
 
-Mutex *mutex_new (void) {
-  Mutex *mu = calloc(1, sizeof *mu);
-  if (mu == NULL) return NULL;
+void mutex_init (Mutex *mu) {
   store_rlx(&mu->obj.refs, 1);
   mu->obj.type = OBJ_MUTEX;
   mu->obj.destroy = mutex_destroy;
   lock_init(&mu->lock, RANK_OBJECT);
+}
+
+Mutex *mutex_new (void) {
+  Mutex *mu = calloc(1, sizeof *mu);
+  if (mu != NULL) mutex_init(mu);
   return mu;
 }
 

@@ -22,6 +22,7 @@ enum { MUTEX_LOCKED = 1, MUTEX_WAITERS = 2, MUTEX_WOKEN = 4, MUTEX_HANDOFF = 8 }
 typedef enum LockResult { LOCK_OK, LOCK_BUSY, LOCK_AGAIN } LockResult;
 
 Mutex *mutex_new (void);               /* NULL: no memory */
+void mutex_init (Mutex *mu);           /* one that is part of something else; all zero before */
 
 static inline bool mutex_locked (Mutex *mu) {
   return (load_acq(&mu->word) & MUTEX_LOCKED) != 0;

@@ -329,6 +329,18 @@ void sched_own (M *m, G *g) {
   g->bound = before;
 }
 
+void sched_block (M *m, G *g) {
+  sched_own(m, g);
+  handoff_p(p_release(m));
+}
+
+void sched_unblock (M *m, G *g) {
+  int saved = errno;
+  sched_own(m, g);
+  sched_lend(m);
+  errno = saved;
+}
+
 /* ---------------------------------------------------------------- starting Ms */
 
 static void *worker_main (void *arg);

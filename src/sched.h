@@ -104,6 +104,11 @@ static inline bool sched_still_lent (M *m) {
 #define sched_check_p(m, g) \
   (sched_still_lent(m) ? (void)0 : (sched_own((m), (g)), sched_lend(m)))
 
+/* Around a call that is known to block for long (others are noticed by sysmon): the P goes to
+** another M at once.  Go's entersyscallblock. */
+void sched_block (M *m, G *g);
+void sched_unblock (M *m, G *g);       /* with a P again, lent */
+
 /* Make goroutines runnable.  They were claimed by the caller, or are new.  From any goro call;
 ** no P need be owned: owned is for callers that hold one.  'next': before all that waits. */
 void sched_ready (M *m, G *g, bool next);

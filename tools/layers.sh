@@ -3,11 +3,11 @@
 # outside layers 5 and 6.  `layers.sh core` lists the .c files of layers 0 to 4.
 # A new file is added to the table under the name before its dot; * stands for any letters.
 table='
-0 platform atomics debug chaos fault ossignal
+0 platform atomics debug chaos fault ossignal sock
 1 list heap buf hash lock note big arena
 2 g runq chunks timers netpoll netpoll_* msg class result
 3 sched world stats proc m park waitq handoff sysmon host
-4 chan select waitgroup task mutex rwmutex sync smap alarm fdwait context errgroup sigchan
+4 chan select waitgroup task mutex rwmutex sync smap alarm fdwait context errgroup sigchan conn lookup
 5 report leaks hostlook argerr check code handle lazy stdlibs state image verify start run costate marshal plain encode encode_* unmarshal unmarshal_* classes proto modref
 6 lua_*
 '

@@ -788,4 +788,189 @@ function goro.init(f) end
 ---@return integer? code errno, for an error
 function goro.poll(fd, mode, timeout) end
 
+---`goro.net`, also `require "goro.net"`.  Addresses are `"host:port"`, `":8080"` (all of this
+---machine's), `"[::1]:0"` (port 0: a free one), `"unix:/path"`, `"unix:@name"` (abstract).
+---
+---What fails returns `nil, reason`, with the errno as a third result where the system said so:
+---`"eof"` at the end, `"closed"` after `close`, `"timeout"`, a context's reason, or its text.
+---@class goro.net
+goro.net = {}
+
+---Connects.  A name is looked up without holding up anybody; its IPv6 and IPv4 addresses are
+---tried in turns, the next one after 250 ms or as soon as one has failed.  Go: `net.Dial`.
+---@param addr string
+---@param timeout? goro.Timeout nil waits without limit
+---@return goro.Connection? connection
+---@return string? reason
+---@return integer? code
+function goro.net.dial(addr, timeout) end
+
+---Go: `net.Listen`.
+---@param addr string
+---@return goro.Listener? listener
+---@return string? reason
+---@return integer? code
+function goro.net.listen(addr) end
+
+---Go: `net.ListenPacket`.
+---@param addr? string nil: any address, a free port
+---@return goro.UDP? socket
+---@return string? reason
+---@return integer? code
+function goro.net.udp(addr) end
+
+---A stream: a socket, a pipe, a terminal, a file.  Shared by all goroutines that hold it: one may
+---read while another writes; several readers, or writers, take turns.  `<close>` closes it, and so
+---does its collection.  A time-out of a call's own stands in place of the deadline.
+---@class goro.Connection
+local Connection = {}
+
+---Waits for some bytes.
+---@param max? integer at most so many, at least 1; nil: what there is
+---@param timeout? goro.Timeout
+---@return string? bytes at least one
+---@return string? reason `"eof"` ...
+---@return integer? code
+function Connection:read(max, timeout) end
+
+---Waits for `n` bytes.  If it gives up, or the end comes first, what there is stays for the next
+---read.  Go: `io.ReadFull`.
+---@param n integer
+---@param timeout? goro.Timeout
+---@return string? bytes
+---@return string? reason
+---@return integer? code
+function Connection:read_full(n, timeout) end
+
+---Waits for a line, returned without its `"\n"` or `"\r\n"`.  The last line needs no end.  One
+---that is longer than the limit is `nil, "line too long"`, and stays to be read otherwise.
+---@param timeout? goro.Timeout
+---@return string? line
+---@return string? reason
+---@return integer? code
+function Connection:read_line(timeout) end
+
+---Waits for the end and returns all that came, `""` if nothing did.  Go: `io.ReadAll`.
+---@param timeout? goro.Timeout
+---@return string? bytes
+---@return string? reason
+---@return integer? code
+function Connection:read_all(timeout) end
+
+---Writes all of it, as one: other writers come before or after.
+---@param s string|number|(string|number)[]
+---@param timeout? goro.Timeout
+---@return integer? n bytes written, all
+---@return string? reason
+---@return integer? code
+---@return integer? written if it failed: the bytes that went
+function Connection:write(s, timeout) end
+
+---The other side reads the end.  Go: `CloseWrite`.
+---@return boolean? ok
+---@return string? reason
+---@return integer? code
+function Connection:close_write() end
+
+---Closes it; who waits in it gets `nil, "closed"`.
+---@return boolean? ok true; nil, "closed" if it was
+---@return string? reason
+function Connection:close() end
+
+---When calls without a time-out of their own give up, from now on, also those that wait already.
+---Go: `SetDeadline`.
+---@param timeout? goro.Timeout seconds from now, or a context; nil: never
+function Connection:deadline(timeout) end
+
+---@return string? address this side's
+---@return string? reason
+---@return integer? code
+function Connection:addr() end
+
+---@return string? address the other side's
+---@return string? reason
+---@return integer? code
+function Connection:peer() end
+
+---TCP: send small writes at once (the default).  Go: `SetNoDelay`.
+---@param on boolean
+---@return boolean? ok
+---@return string? reason
+---@return integer? code
+function Connection:no_delay(on) end
+
+---After so many seconds of silence ask if the other side is there.  Go: `SetKeepAlivePeriod`.
+---@param s number 0: don't
+---@return boolean? ok
+---@return string? reason
+---@return integer? code
+function Connection:keep_alive(s) end
+
+---The longest line `read_line` takes; 65536 unless set.
+---@param n? integer nil leaves it
+---@return integer previous
+function Connection:limit(n) end
+
+---The descriptor's number.  It stays the connection's.
+---@return integer? fd
+---@return string? reason
+function Connection:fd() end
+
+---`addr`, `close`, `deadline` and `fd` are as a connection's.
+---@class goro.Listener
+---@field addr fun(self): string?, string?, integer?
+---@field close fun(self): boolean?, string?
+---@field deadline fun(self, timeout?: goro.Timeout)
+---@field fd fun(self): integer?, string?
+local Listener = {}
+
+---Waits for a connection.  Any number of goroutines may.
+---@param timeout? goro.Timeout
+---@return goro.Connection? connection
+---@return string? reason
+---@return integer? code
+function Listener:accept(timeout) end
+
+---`addr`, `close`, `deadline` and `fd` are as a connection's.
+---@class goro.UDP
+---@field addr fun(self): string?, string?, integer?
+---@field close fun(self): boolean?, string?
+---@field deadline fun(self, timeout?: goro.Timeout)
+---@field fd fun(self): integer?, string?
+local UDP = {}
+
+---Sends one datagram.  A name in `addr` is looked up in this thread; others run on.
+---@param data string
+---@param addr string
+---@param timeout? goro.Timeout
+---@return integer? bytes
+---@return string? reason
+---@return integer? code
+function UDP:send(data, addr, timeout) end
+
+---Waits for a datagram.
+---@param timeout? goro.Timeout
+---@return string? data
+---@return string? address where it came from; or the reason
+---@return integer? code
+function UDP:recv(timeout) end
+
+---Opens a pipe, a terminal, a file.  A named pipe waits for its other side, as ever: that blocks a
+---thread, not the other goroutines.
+---@param path string
+---@param mode? string as io.open's; nil: "r"
+---@return goro.Connection? connection
+---@return string? reason
+---@return integer? code
+function goro.open(path, mode) end
+
+---Standard input, output and error.  `io`'s buffers are others: what `io.read` has read ahead is
+---not seen here.
+---@type goro.Connection
+goro.stdin = nil
+---@type goro.Connection
+goro.stdout = nil
+---@type goro.Connection
+goro.stderr = nil
+
 return goro
