@@ -8,6 +8,7 @@ TIMEOUT ?= 600
 PROCS ?= 1 2 8
 N ?= 20
 LIFE ?= 100
+RUNS ?= 5
 SEEDS ?= 300
 SEED ?= 1
 SECONDS ?= 20
@@ -41,7 +42,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench fair model layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-plot bench-docs fair model layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -209,9 +210,25 @@ fuzz: build/fuzz/marshal                       ## the decoder and encoder, for F
 	  -max_len=4096 -print_final_stats=0 -verbosity=0 -artifact_prefix=build/fuzz/found/ \
 	  $(FUZZ_FLAGS) build/fuzz/found $(wildcard tests/fuzz/corpus)
 
-bench: release                                 ## bench/run.sh, or bench/run.lua
-	@if [ -f bench/run.sh ]; then LUA=$(CURDIR)/tools/lua bash bench/run.sh; \
-	else tools/lua bench/run.lua; fi
+bench: release                                 ## the table of docs/performance.md, and bounds
+	@mkdir -p build/bench
+	tools/lua bench/run.lua --runs $(RUNS) --table build/bench/table.md --data build/bench/data.tsv
+
+build/bench/data.tsv build/bench/table.md:
+	$(MAKE) --no-print-directory bench
+build/bench/scale.md: | release
+	if [ -f bench/scale.lua ]; then tools/lua bench/scale.lua | tee $@; else : > $@; fi
+
+bench-plot: release build/bench/data.tsv build/bench/scale.md  ## draw docs/*.svg (gnuplot)
+	tools/lua bench/plot.lua build/bench/data.tsv docs/performance.svg \
+	  build/bench/scale.md docs/scale.svg
+
+bench-docs:                                    ## all of it anew, into docs/performance.md, README
+	rm -f build/bench/data.tsv build/bench/table.md build/bench/scale.md
+	$(MAKE) --no-print-directory bench-plot
+	tools/lua bench/docs.lua docs/performance.md table build/bench/table.md:1 \
+	  bounds build/bench/table.md:2 scale build/bench/scale.md
+	tools/lua bench/docs.lua README.md table build/bench/table.md:1
 
 fair: release                                  ## what preemption costs, and how late a sleeper wakes
 	bench/preempt.sh

@@ -15,8 +15,11 @@ usage: tools/lua bench/run.lua [options]
   --quick       one short run each: figures to look at, not to quote
   --only a,b    these workloads alone
   --json FILE   writes all figures to FILE
+  --table FILE  writes the medians to FILE as the Markdown table of README and docs
+  --data FILE   writes the medians to FILE, for bench/plot.lua: a workload a line
   --help        this text
-Workloads run with 1 and 2 workers, in goro and, where installed, in Go and Erlang.
+Workloads run with 1 and 2 workers, in goro and, where installed, in Go and Erlang.  Below the
+table stand the bounds that goro sets itself, each with the ratio measured.
 ]]
 
 -- name; the floor: language and name; what it says for the legend.  erlang = false: it has no
@@ -55,6 +58,63 @@ local further = {
 }
 
 local WORKERS = { 1, 2 }
+
+-- What the workloads are called in the Markdown table, in its order.
+local titles = {
+  { "spawn", "start and end a goroutine" },
+  { "parked", "a parked goroutine" },
+  { "pingpong", "round trip between two goroutines" },
+  { "pingpong_main", "round trip with the main script" },
+  { "stream", "a value through a channel of 128" },
+  { "prodcons", "4 senders, 4 receivers" },
+  { "ring", "a hop in a ring of 503" },
+  { "sieve", "prime sieve, 1,000 primes" },
+  { "skynet", "skynet, 100,000 leaves" },
+  { "select4", "select over 4 channels" },
+  { "record", "a record {id, name, tags}" },
+  { "sleepers", "100,000 sleepers of 0.1 s" },
+  { "compute", "4 goroutines that compute" },
+  { "closure", "a closure with 3 upvalues" },
+  { "string1m", "a string of 1 MB" },
+  { "table10k", "a table of 10,000 entries" },
+  { "mutex4", "a Mutex, 4 goroutines" },
+  { "map_many", "a Map: load and store, 4 goroutines" },
+}
+
+-- The bounds: what; the figure { workload, language, workers }; at most (or at least) how many
+-- times which other.  Without another: the figure itself.
+local G, GO, ERL, LUA = "goro", "Go", "Erlang", "floor"
+local bounds = {
+  { "spawn: 1.5 times Erlang's", { "spawn", G, 1 }, 1.5, { "spawn", ERL, 1 } },
+  { "spawn: two workers are faster than one", { "spawn", G, 2 }, 1, { "spawn", G, 1 } },
+  { "a parked goroutine: 8 KiB", { "parked", G, 1 }, 8192 },
+  { "ping-pong: twice Go's", { "pingpong", G, 1 }, 2, { "pingpong", GO, 1 } },
+  { "the same, two workers", { "pingpong", G, 2 }, 2, { "pingpong", GO, 2 } },
+  { "two workers: 1.2 times one", { "pingpong", G, 2 }, 1.2, { "pingpong", G, 1 } },
+  { "with main: 1.5 times without", { "pingpong_main", G, 1 }, 1.5, { "pingpong", G, 1 } },
+  { "the same, two workers", { "pingpong_main", G, 2 }, 1.5, { "pingpong", G, 2 } },
+  { "stream: Erlang's", { "stream", G, 1 }, 1, { "stream", ERL, 1 } },
+  { "the same, two workers", { "stream", G, 2 }, 1, { "stream", ERL, 2 } },
+  { "two workers: 1.5 times one", { "stream", G, 2 }, 1.5, { "stream", G, 1 } },
+  { "4 and 4: Erlang's stream", { "prodcons", G, 1 }, 1, { "stream", ERL, 1 } },
+  { "the same, two workers", { "prodcons", G, 2 }, 1, { "stream", ERL, 2 } },
+  { "two workers: 1.5 times one", { "prodcons", G, 2 }, 1.5, { "prodcons", G, 1 } },
+  { "ring: Erlang's", { "ring", G, 1 }, 1, { "ring", ERL, 1 } },
+  { "the same, two workers", { "ring", G, 2 }, 1, { "ring", ERL, 2 } },
+  { "sieve: 4 times Go's", { "sieve", G, 1 }, 4, { "sieve", GO, 1 } },
+  { "the same, two workers", { "sieve", G, 2 }, 4, { "sieve", GO, 2 } },
+  { "skynet: Erlang's", { "skynet", G, 1 }, 1, { "skynet", ERL, 1 } },
+  { "the same, two workers", { "skynet", G, 2 }, 1, { "skynet", ERL, 2 } },
+  { "select: 2.5 times Go's", { "select4", G, 1 }, 2.5, { "select4", GO, 1 } },
+  { "the same, two workers", { "select4", G, 2 }, 2.5, { "select4", GO, 2 } },
+  { "record: 1.5 times Erlang's", { "record", G, 1 }, 1.5, { "record", ERL, 1 } },
+  { "the same, two workers", { "record", G, 2 }, 1.5, { "record", ERL, 2 } },
+  { "sleepers: Go's", { "sleepers", G, 1 }, 1, { "sleepers", GO, 1 } },
+  { "the same, two workers", { "sleepers", G, 2 }, 1, { "sleepers", GO, 2 } },
+  { "computing: 1.03 times plain Lua", { "compute", G, 1 }, 1.03, { "compute", LUA, 1 } },
+  { "one worker: 1.95 times two", { "compute", G, 1 }, 1.95, { "compute", G, 2 },
+    least = true },
+}
 
 -- --- running --------------------------------------------------------------------------------
 
@@ -169,6 +229,86 @@ local function print_table(results, chosen)
   end
 end
 
+local function verdict(b, value, other)
+  local by = other and value / other or value
+  local held = b.least and by >= b[3] or not b.least and by <= b[3]
+  return held and "holds" or "MISSED", by
+end
+
+local function print_bounds(results)
+  local head = "\nBounds (at most, but the last: at least):"
+  for _, b in ipairs(bounds) do
+    local value = median_of(results, table.unpack(b[2]))
+    local other = b[4] and median_of(results, table.unpack(b[4]))
+    if value and (other or not b[4]) then
+      local held, by = verdict(b, value, other)
+      if head then
+        print(head)
+        head = nil
+      end
+      print(("  %-6s  %-40s %s"):format(held, b[1],
+        (b[4] and "%.2f of %g" or "%.0f of %g"):format(by, b[3])))
+    end
+  end
+end
+
+-- --- Markdown, data -------------------------------------------------------------------------
+
+local function pair_of(results, workload, language, mark)
+  local one = median_of(results, workload, language, 1)
+  local two = median_of(results, workload, language, 2)
+  if not (one or two) then
+    return "-"
+  end
+  return ("%s%s%s / %s%s%s"):format(mark, figure(one), mark, mark, figure(two), mark)
+end
+
+local function write_table(path, results)
+  local lines = {
+    "| | unit | goro, 1 / 2 workers | Go 1 / 2 | Erlang 1 / 2 | plain Lua |",
+    "| --- | --- | --- | --- | --- | --- |",
+  }
+  for _, t in ipairs(titles) do
+    local _, unit = median_of(results, t[1], "goro", 1)
+    if unit then
+      lines[#lines + 1] = ("| %s | %s | %s | %s | %s | %s |"):format(t[2], unit,
+        pair_of(results, t[1], "goro", "**"), pair_of(results, t[1], "Go", ""),
+        pair_of(results, t[1], "Erlang", ""), figure((median_of(results, t[1], "floor", 1))))
+    end
+  end
+  lines[#lines + 1] = "\n| bound | measured | |\n| --- | --- | --- |"
+  for _, b in ipairs(bounds) do
+    local value = median_of(results, table.unpack(b[2]))
+    local other = b[4] and median_of(results, table.unpack(b[4]))
+    if value and (other or not b[4]) then
+      local held, by = verdict(b, value, other)
+      lines[#lines + 1] = ("| %s | %s | %s |"):format(b[1],
+        (b[4] and "%.2f" or "%.0f"):format(by), held)
+    end
+  end
+  local file <close> = assert(io.open(path, "w"))
+  assert(file:write(table.concat(lines, "\n"), "\n"))
+end
+
+-- A workload a line: name, unit, then the medians of goro, Go, Erlang with 1 and 2 workers, and
+-- the floor; - where there is none.
+local function write_data(path, results, chosen)
+  local file <close> = assert(io.open(path, "w"))
+  for _, w in ipairs(chosen) do
+    local _, unit = median_of(results, w[1], "goro", 1)
+    local cells = { w[1], unit or "-" }
+    for _, language in ipairs { "goro", "Go", "Erlang" } do
+      for _, workers in ipairs(WORKERS) do
+        local value = median_of(results, w[1], language, workers)
+        cells[#cells + 1] = value and ("%.6g"):format(value) or "-"
+      end
+    end
+    local floor = median_of(results, w[1], "floor", 1)
+    cells[#cells + 1] = floor and ("%.6g"):format(floor) or "-"
+    assert(file:write(table.concat(cells, "\t"), "\n"))
+  end
+end
+
 -- --- JSON -----------------------------------------------------------------------------------
 
 local function numbers(values)
@@ -204,7 +344,8 @@ end
 -- --- main -----------------------------------------------------------------------------------
 
 local options = support.options(usage,
-  { runs = "number", quick = "flag", only = "string", json = "string" })
+  { runs = "number", quick = "flag", only = "string", json = "string", table = "string",
+    data = "string" })
 
 local function choose(only)
   if not only then
@@ -246,6 +387,13 @@ end
 support.progress("")
 
 print_table(results, chosen)
+print_bounds(results)
+if options.table then
+  write_table(options.table, results)
+end
+if options.data then
+  write_data(options.data, results, chosen)
+end
 if options.json then
   write_json(options.json, results, chosen, runs, options.quick or false)
 end
