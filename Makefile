@@ -42,7 +42,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-plot bench-docs fair model layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-plot bench-docs fair model layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -233,6 +233,9 @@ bench-docs:                                    ## all of it anew, into docs/perf
 fair: release                                  ## what preemption costs, and how late a sleeper wakes
 	bench/preempt.sh
 	GOROMAXPROCS=1 tools/lua bench/starve.lua
+
+bench-http: release                            ## the HTTP server beside copas, luv and Go
+	bench/http/run.sh $(HTTP_SECONDS)
 
 # --- checks ---------------------------------------------------------------------------------
 lint: lint-lua lint-c lint-headers layers symbols lint-rockspec  ## what looks without running
