@@ -189,7 +189,13 @@ Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n
   long i;
   if (b == NULL) return NULL;
   memcpy(b, a, size);
-  for (i = 0; i < n; i++) w[offsets[i]] += distance;
+  for (i = 0; i + 4 <= n; i += 4) {    /* (some 400: the loop itself would be half the cost) */
+    w[offsets[i]] += distance;
+    w[offsets[i + 1]] += distance;
+    w[offsets[i + 2]] += distance;
+    w[offsets[i + 3]] += distance;
+  }
+  for (; i < n; i++) w[offsets[i]] += distance;
   b->first = first;
   b->end = base(b) + first;
   b->inner = false;
