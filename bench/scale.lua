@@ -1,9 +1,9 @@
 -- Cost grows as the work: tools/lua bench/scale.lua [most]
 --
--- For 10,000, 100,000 and 1,000,000 goroutines (no more than `most`): the time to start them, to
--- have all of them parked, to wake and to end them, and the resident memory of each.  Every size
--- runs in a process of its own.  The last column says by what the whole has grown for ten times
--- as many.  With `one n` as arguments: one size, as numbers.
+-- For 10,000, 100,000 and 1,000,000 goroutines (no more than `most`): the time until all are
+-- started and parked, the time to wake and to end them, and the resident memory of each.  Every
+-- size runs in a process of its own.  The last column says by what the whole has grown for ten
+-- times as many.  With `one n` as arguments: one size, as numbers.
 
 local MOST = 1000000
 
@@ -49,7 +49,8 @@ end
 
 local root = arg[0]:match("^(.*)/bench/[^/]*$") or (arg[0]:match("^bench/") and ".") or ".."
 local most = math.tointeger(tonumber(arg[1])) or MOST
-print("| goroutines | started and parked, s | woken and ended, s | bytes each | time, memory x |")
+print("| goroutines | started and parked, s | woken and ended, s | bytes each " ..
+  "| time, memory x |")
 print("| --- | --- | --- | --- | --- |")
 local n, before, memory = 10000, nil, nil
 while n <= most do
