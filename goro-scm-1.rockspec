@@ -114,6 +114,7 @@ build = {
         "src/rwmutex.c",
         "src/select.c",
         "src/sigchan.c",
+        "src/slab.c",
         "src/smap.c",
         "src/sock.c",
         "src/start.c",

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "debug.h"
 #include "host.h"
+#include "slab.h"
 
 Host *host_new (void) {
   Host *h = calloc(1, sizeof *h);
@@ -57,7 +58,7 @@ static G *g_alloc (void) {
     m->spare = g->link;
     m->nspare--;
   }
-  else if ((g = malloc(size)) == NULL) return NULL;
+  else if ((g = slab_alloc(size)) == NULL) return NULL;
   memset(g, 0, size);
   return g;
 }
@@ -65,7 +66,8 @@ static G *g_alloc (void) {
 static void g_release (G *g) {
   M *m = sched_m();
   free(g->many);
-  if (!GORO_POOLS || m == NULL || m->nspare >= MAX_SPARE) free(g);
+  if (!GORO_POOLS || m == NULL || m->nspare >= MAX_SPARE)
+    slab_free(g, sizeof *g + sched.hooks.room);
   else {
     g->link = m->spare;
     m->spare = g;
@@ -77,7 +79,7 @@ void g_spare_drop (M *m) {
   while (m->spare != NULL) {
     G *g = m->spare;
     m->spare = g->link;
-    free(g);
+    slab_free(g, sizeof *g + sched.hooks.room);
   }
   m->nspare = 0;
 }

@@ -161,6 +161,7 @@ static int l_execute (lua_State *L) {
   }
   pid = os_shell(command, -1, false);
   if (pid < 0 || os_wait(pid, &status) < 0) return luaL_fileresult(L, 0, NULL);
+  errno = 0;                           /* (5.4.4 and later take one of before for the command's) */
   return luaL_execresult(L, status);
 }
 
@@ -171,6 +172,7 @@ static int pclose_stream (lua_State *L) {
   lua_getiuservalue(L, 1, 1);
   pid = (int)lua_tointeger(L, -1);
   if (os_wait(pid, &status) < 0) return luaL_fileresult(L, 0, NULL);
+  errno = 0;
   return luaL_execresult(L, status);
 }
 

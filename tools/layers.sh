@@ -4,7 +4,7 @@
 # A new file is added to the table under the name before its dot; * stands for any letters.
 table='
 0 platform atomics debug chaos fault ossignal sock
-1 list heap buf hash lock note big arena
+1 list heap buf hash lock note big slab arena
 2 g runq chunks timers netpoll netpoll_* msg class result
 3 sched world stats proc m park waitq handoff sysmon host
 4 chan select waitgroup task mutex rwmutex sync smap alarm fdwait context errgroup sigchan conn lookup

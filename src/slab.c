@@ -1,0 +1,135 @@
+/*
+** slab.c - the pieces of memory that goroutines' states are copies in.  Layer 1.
+**
+** All copies of an image are of one size, and there may be a million of them.  malloc would make
+** each from a heap that it lets grow by 128 KB at a time, with two system calls, and give back
+** only from its end.  Here a slab, SLAB bytes mapped at once and touched as they are needed, is
+** cut into blocks of one size.  A block's slab is found by its address.  A slab of which nothing
+** is in use goes back to the system, but for the last one of its size.
+**
+** Pages of 4 KB on purpose: asking for large ones made touching new memory six times as dear.
+**
+** Where allocations are made to fail in tests, and under AddressSanitizer, it is malloc's.
+*/
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include "debug.h"
+#include "lock.h"
+#include "slab.h"
+
+#define SLAB ((size_t)4 << 20)
+#define UNIT 32u                       /* sizes are multiples of it */
+#define LARGEST 65536u
+#define NSIZES (LARGEST / UNIT)
+
+typedef struct Block { struct Block *next; } Block;
+
+typedef struct Slab {
+  struct Slab *next, *prev;            /* [L] with something free, of one size */
+  Block *free;                         /* [L] */
+  char *top, *end;                     /* [L] never used yet */
+  uint32_t used;                       /* [L] blocks */
+  bool listed;                         /* [L] */
+} Slab;
+
+#define HEAD 128u
+
+static struct {
+  Lock lock;                           /* a free word: needs no init but its rank */
+  Slab *first[NSIZES + 1];             /* [L] */
+} slabs = { .lock = { .rank = RANK_LEAF } };
+
+#if GORO_POOLS && !defined(GORO_FAULTS)
+#define is_ours(size) ((size) <= LARGEST)
+#else
+#define is_ours(size) false
+#endif
+
+static Slab *slab_of (void *p) { return (Slab *)((uintptr_t)p & ~(uintptr_t)(SLAB - 1)); }
+
+static void list (Slab **first, Slab *s) {         /* slabs.lock held */
+  s->prev = NULL;
+  s->next = *first;
+  if (s->next != NULL) s->next->prev = s;
+  *first = s;
+  s->listed = true;
+}
+
+static void unlist (Slab **first, Slab *s) {       /* slabs.lock held */
+  if (s->prev != NULL) s->prev->next = s->next;
+  else *first = s->next;
+  if (s->next != NULL) s->next->prev = s->prev;
+  s->listed = false;
+}
+
+static Slab *map (void) {              /* aligned to its size; NULL: no memory */
+  char *p = mmap(NULL, 2 * SLAB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char *q;
+  Slab *s;
+  if (p == MAP_FAILED) return NULL;
+  q = (char *)(((uintptr_t)p + SLAB - 1) & ~(uintptr_t)(SLAB - 1));
+  if (q != p) munmap(p, (size_t)(q - p));
+  if (q + SLAB != p + 2 * SLAB) munmap(q + SLAB, (size_t)(p + SLAB - q));
+  s = (Slab *)q;                       /* all zero */
+  s->top = q + HEAD;
+  s->end = q + SLAB;
+  return s;
+}
+
+static bool is_full (const Slab *s, size_t size) {
+  return s->free == NULL && (size_t)(s->end - s->top) < size;
+}
+
+/* A block of a slab with something free. */
+static void *take (Slab **first, size_t size) {    /* slabs.lock held */
+  Slab *s = *first;
+  void *p = s->free;
+  if (p != NULL) s->free = s->free->next;
+  else {
+    p = s->top;
+    s->top += size;
+  }
+  s->used++;
+  if (is_full(s, size)) unlist(first, s);
+  return p;
+}
+
+void *slab_alloc (size_t size) {
+  Slab **first, *fresh;
+  void *p = NULL;
+  if (!is_ours(size)) return malloc(size);
+  size = (size + UNIT - 1) / UNIT * UNIT;
+  first = &slabs.first[size / UNIT];
+  lock_acquire(&slabs.lock);
+  if (*first != NULL) p = take(first, size);
+  lock_release(&slabs.lock);
+  if (p != NULL || (fresh = map()) == NULL) return p;
+  lock_acquire(&slabs.lock);
+  list(first, fresh);
+  p = take(first, size);
+  lock_release(&slabs.lock);
+  return p;
+}
+
+void slab_free (void *p, size_t size) {
+  Slab **first, *s = slab_of(p), *gone = NULL;
+  Block *b = p;
+  if (!is_ours(size)) {
+    free(p);
+    return;
+  }
+  size = (size + UNIT - 1) / UNIT * UNIT;
+  first = &slabs.first[size / UNIT];
+  lock_acquire(&slabs.lock);
+  b->next = s->free;
+  s->free = b;
+  if (!s->listed) list(first, s);
+  if (--s->used == 0 && (s->next != NULL || s->prev != NULL)) {
+    unlist(first, s);
+    gone = s;
+  }
+  lock_release(&slabs.lock);
+  if (gone != NULL) munmap(gone, SLAB);
+}

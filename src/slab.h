@@ -1,0 +1,17 @@
+/*
+** slab.h - the pieces of memory that goroutines' states are copies in.  Layer 1.
+*/
+#ifndef GORO_SLAB_H
+#define GORO_SLAB_H
+
+#include <stddef.h>
+
+#pragma GCC visibility push(hidden)
+
+/* Like malloc and free; the size must be told again.  From any thread. */
+void *slab_alloc (size_t size);        /* NULL: no memory */
+void slab_free (void *p, size_t size);
+
+#pragma GCC visibility pop
+
+#endif
