@@ -74,6 +74,7 @@ build = {
         "src/lua_cond.c",
         "src/lua_conn.c",
         "src/lua_context.c",
+        "src/lua_debug.c",
         "src/lua_errgroup.c",
         "src/lua_fault.c",
         "src/lua_go.c",
@@ -113,6 +114,7 @@ build = {
         "src/runq.c",
         "src/rwmutex.c",
         "src/select.c",
+        "src/service.c",
         "src/sigchan.c",
         "src/slab.c",
         "src/smap.c",
@@ -134,8 +136,12 @@ build = {
       libraries = { "pthread" },
     },
     ["goro.context"] = "lua/goro/context.lua",
+    ["goro.debug"] = "lua/goro/debug.lua",
     ["goro"] = "lua/goro/init.lua",
     ["goro.net"] = "lua/goro/net.lua",
     ["goro.singleflight"] = "lua/goro/singleflight.lua",
+  },
+  install = {
+    bin = { ["goro-top"] = "bin/goro-top" },
   },
 }

@@ -755,6 +755,34 @@ function goro.stats() end
 ---@nodiscard
 function goro.leaks() end
 
+---Looking at a program from outside; also `require "goro.debug"`.
+---@class goro.debug
+local debug = {}
+goro.debug = debug
+
+---From now on prints all stacks on stderr when the process gets this signal, also while the main
+---script computes or is inside C.  `GOROTRACEBACK=1` does it for SIGQUIT.
+---@param signal string `"QUIT"`, `"SIGUSR1"` ...; raises for one that is unknown or cannot be caught
+---@return true? ok
+---@return string? reason
+---@return integer? code
+function debug.dump_on(signal) end
+
+---Lets `goro-top` look at this process through a Unix socket, which is removed at the end.
+---@param path? string nil: no more
+---@return true? ok
+---@return string? reason
+---@return integer? code
+function debug.serve(path) end
+
+---What goro-top asks the process that serves at `path`.  Blocks the thread.
+---@param path string
+---@param what "top"|"leaks"|"stacks"
+---@return string? text lines of fields between tabs
+---@return string? reason
+---@return integer? code
+function debug.fetch(path, what) end
+
 ---Every goroutine of this script: number, name, what it does or waits for and for how long (from
 ---0.1 s on), traceback, and where it was created.  All stand still meanwhile, but for those
 ---inside C, whose tracebacks cannot be told.  Go: `runtime.Stack(buf, true)`.
