@@ -135,6 +135,7 @@ build = {
       },
       libraries = { "pthread" },
     },
+    ["goro.busted"] = "lua/goro/busted.lua",
     ["goro.context"] = "lua/goro/context.lua",
     ["goro.debug"] = "lua/goro/debug.lua",
     ["goro"] = "lua/goro/init.lua",

@@ -45,6 +45,21 @@ static int l_serve (lua_State *L) {
   return 1;
 }
 
+/*
+** goro.debug.limit(seconds, text) -> true; or nil, reason, code.  If it is not called again in that
+** time, the main script raises 'text' with all stacks, as it raises a panic.  limit(): no more.
+** No timer is set: a deadlock stays one.
+*/
+static int l_limit (lua_State *L) {
+  Here h = here(L);
+  int64_t ns = lua_isnoneornil(L, 1) ? 0 : arg_seconds(L, 1, false);
+  const char *text = lua_isnoneornil(L, 1) ? NULL : arg_string(L, 2);
+  int e = service_limit(h.g->host, ns, text);
+  if (e != 0) return failed(L, e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 typedef struct Answer { char *s; size_t len; } Answer;
 
 static int push_answer (lua_State *L) {
@@ -71,7 +86,7 @@ static int l_fetch (lua_State *L) {
 }
 
 const luaL_Reg debug_functions[] = {
-  { "dump_on", l_dump_on }, { "serve", l_serve }, { "fetch", l_fetch }, { NULL, NULL }
+  { "dump_on", l_dump_on }, { "serve", l_serve }, { "fetch", l_fetch }, { "limit", l_limit }, { NULL, NULL }
 };
 
 void push_debug_module (lua_State *L) { luaL_newlib(L, debug_functions); }

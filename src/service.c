@@ -28,6 +28,7 @@
 #include "leaks.h"
 #include "ossignal.h"
 #include "report.h"
+#include "run.h"
 #include "service.h"
 
 #define MAX_HOSTS 64
@@ -41,7 +42,12 @@ static struct {
   _Atomic(int64_t) interval;           /* [A] of schedtrace; 0: none */
   _Atomic(int32_t) sock;               /* [A] listening, or -1 */
   char *path;                          /* [L] of the socket */
-} service = { .lock = PTHREAD_MUTEX_INITIALIZER, .event = { -1 }, .sock = -1 };
+  Host *host;                          /* [L] whose main script has a limit, a reference; or NULL */
+  char *text;                          /* [L] what it shall raise */
+  _Atomic(int64_t) limit;              /* [A] when; FOREVER: none.  Changed under the lock */
+  _Atomic(int64_t) sleeps_until;       /* [A] the thread, or FOREVER; 0: it is awake */
+} service = { .lock = PTHREAD_MUTEX_INITIALIZER, .event = { -1 }, .sock = -1,
+            .limit = FOREVER };
 
 /* ---------------------------------------------------------------- the world, from outside */
 
@@ -184,6 +190,34 @@ static void answer (int fd) {
   close(fd);
 }
 
+/* ---------------------------------------------------------------- a limit */
+
+static void limit_passed (int64_t now) {
+  Text t = { NULL, 0, 0 };
+  Value v = NIL_VALUE;
+  Host *h = NULL;
+  char *text = NULL;
+  os_mutex_lock(&service.lock);
+  if (load_rlx(&service.limit) <= now) {
+    h = service.host;
+    text = service.text;
+    service.host = NULL;
+    service.text = NULL;
+    store_rlx(&service.limit, FOREVER);
+  }
+  pthread_mutex_unlock(&service.lock);
+  if (h == NULL) return;
+  text_add(&t, "%s\n\n", text);
+  stacks(&t);
+  v.u.m = t.s != NULL ? msg_new_string(t.s, t.len) : NULL;
+  if (v.u.m != NULL) v.tag = V_STR;
+  if (!host_closing(h)) run_tell_main(h, v.u.m != NULL ? &v : NULL);
+  value_drop(&v);
+  text_free(&t);
+  free(text);
+  host_unref(h);
+}
+
 /* ---------------------------------------------------------------- the thread */
 
 static void *service_main (void *arg) {
@@ -191,7 +225,7 @@ static void *service_main (void *arg) {
   uint32_t done = 0;
   (void)arg;
   for (;;) {
-    int64_t every = load_rlx(&service.interval), now = os_now();
+    int64_t every = load_rlx(&service.interval), now = os_now(), until = FOREVER;
     struct pollfd p[2] = { { service.event.fd, POLLIN, 0 },
                            { load_acq(&service.sock), POLLIN, 0 } };
     int wait = -1;
@@ -201,9 +235,17 @@ static void *service_main (void *arg) {
         schedtrace(begin);
         next += every * ((now - next) / every + 1);
       }
-      wait = (int)((next - now + 999999) / 1000000);
+      until = next;
     }
+    store_seq(&service.sleeps_until, until);
+    if (load_seq(&service.limit) < until) {
+      until = load_seq(&service.limit);
+      store_seq(&service.sleeps_until, until);
+    }
+    if (until != FOREVER) wait = until > now ? (int)((until - now + 999999) / 1000000) : 0;
     if (poll(p, 2, wait) < 0) continue;
+    store_seq(&service.sleeps_until, 0);
+    if (load_seq(&service.limit) <= os_now()) limit_passed(os_now());
     if (p[0].revents & POLLIN) {
       uint64_t n;
       while (read(service.event.fd, &n, sizeof n) < 0 && errno == EINTR) continue;
@@ -251,6 +293,29 @@ int service_schedtrace (int64_t ns) {
   e = start();
   if (e == 0) event_raise(&service.event);
   return e;
+}
+
+int service_limit (Host *h, int64_t ns, const char *text) {
+  char *copy = text != NULL ? strdup(text) : NULL, *old_text;
+  int64_t when = copy != NULL ? os_now() + ns : FOREVER;
+  Host *old;
+  int e = text != NULL ? start() : 0;
+  if (e != 0 || (text != NULL && copy == NULL)) {
+    free(copy);
+    return e != 0 ? e : ENOMEM;
+  }
+  if (copy != NULL) add_rlx(&h->refs, 1);
+  os_mutex_lock(&service.lock);
+  old = service.host;
+  old_text = service.text;
+  service.host = copy != NULL ? h : NULL;
+  service.text = copy;
+  store_seq(&service.limit, when);
+  pthread_mutex_unlock(&service.lock);
+  free(old_text);
+  if (old != NULL) host_unref(old);
+  if (when < load_seq(&service.sleeps_until)) event_raise(&service.event);   /* else it looks in time */
+  return 0;
 }
 
 static int address (struct sockaddr_un *a, const char *path) {

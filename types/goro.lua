@@ -775,6 +775,15 @@ function debug.dump_on(signal) end
 ---@return integer? code
 function debug.serve(path) end
 
+---If it is not called again in that time, the main script raises `text` with all stacks, as it
+---raises a panic.  No timer is set for it: a deadlock stays one.
+---@param seconds? number nil: no limit any more
+---@param text? string
+---@return true? ok
+---@return string? reason
+---@return integer? code
+function debug.limit(seconds, text) end
+
 ---What goro-top asks the process that serves at `path`.  Blocks the thread.
 ---@param path string
 ---@param what "top"|"leaks"|"stacks"
@@ -782,6 +791,31 @@ function debug.serve(path) end
 ---@return string? reason
 ---@return integer? code
 function debug.fetch(path, what) end
+
+---For specs: `require "goro.busted"` makes each `it` fail on a panic, a leak or a deadlock of its
+---goroutines, and after a time limit, with stacks; luassert's `assert` is the global one of
+---goroutines, too.
+---@class goro.busted
+local busted = {}
+
+---@class goro.BustedOptions
+---@field timeout? number|false seconds for each test; 10
+---@field grace? number seconds that goroutines get to end; 1
+---@field strict? boolean those that still run then are failures, too
+---@field leaks? boolean look for leaks; true
+---@field asserts? boolean luassert in goroutines; true
+
+---Sets how tests are run from now on.
+---@param options? goro.BustedOptions
+---@return goro.busted
+function busted.setup(options) end
+
+---Runs `f(...)` as a test is run; raises what is wrong.
+---@param f function
+---@param name? string for messages
+---@param options? goro.BustedOptions for this one
+---@param ... any
+function busted.run(f, name, options, ...) end
 
 ---Every goroutine of this script: number, name, what it does or waits for and for how long (from
 ---0.1 s on), traceback, and where it was created.  All stand still meanwhile, but for those
