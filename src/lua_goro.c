@@ -126,7 +126,6 @@ static void make_net (lua_State *L, State *s, const char *name) {
   push_net_module(L);
 }
 
-
 static void make_debug (lua_State *L, State *s, const char *name) {
   (void)s; (void)name;
   push_debug_module(L);
