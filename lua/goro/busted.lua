@@ -117,9 +117,16 @@ end
 local function install_assert()
   if registry["goro.busted assert"] then return end
   registry["goro.busted assert"] = true
+  -- loaded in those goroutines only that say more than assert(v, message)
   goro.init(function()
-    local ok, luassert = pcall(require, "luassert")
-    if ok then _G.assert = luassert end
+    local plain = assert
+    _G.assert = setmetatable({}, {
+      __call = function(_, ...) return plain(...) end,
+      __index = function(_, k)
+        _G.assert = require("luassert")
+        return _G.assert[k]
+      end,
+    })
   end)
 end
 
