@@ -31,7 +31,7 @@ HDR := $(sort $(wildcard src/*.h))
 CORE := $(shell tools/layers.sh core 2>/dev/null)
 UNITS := $(sort $(wildcard tests/c/test_*.c))
 HOSTS := $(sort $(wildcard tests/c/host_*.c))
-LUA_DIRS := $(wildcard lua spec examples bench)
+LUA_DIRS := $(wildcard lua spec examples bench bin/goro-top)
 
 # -iquote, not -I: src/sched.h must not stand before the system's <sched.h>.
 base_flags = -std=gnu11 -fPIC -pthread -iquote src $(LUA_CFLAGS)
@@ -283,8 +283,10 @@ docs: deps-docs                                ## the site, in build/docs/html
 install-deps: deps-ci                       ## install what developing goro needs (apt, as root)
 
 install: release                               ## copy to PREFIX (/usr/local) for Lua 5.4
-	install -d $(DESTDIR)$(PREFIX)/lib/lua/5.4/goro $(DESTDIR)$(PREFIX)/share/lua/5.4
+	install -d $(DESTDIR)$(PREFIX)/lib/lua/5.4/goro $(DESTDIR)$(PREFIX)/share/lua/5.4 \
+	  $(DESTDIR)$(PREFIX)/bin
 	install -m 755 build/goro/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/goro/
+	install -m 755 bin/goro-top $(DESTDIR)$(PREFIX)/bin/
 	cd lua && find goro -name '*.lua' -exec \
 	  install -D -m 644 '{}' '$(abspath $(DESTDIR)$(PREFIX))/share/lua/5.4/{}' ';'
 

@@ -71,6 +71,9 @@ extern const HandleType conn_type, listener_type, udp_type;
 extern const luaL_Reg net_functions[], open_functions[];
 void push_context_module (lua_State *L);
 void push_net_module (lua_State *L);
+extern const luaL_Reg debug_functions[];
+void push_debug_module (lua_State *L);
+void debug_init (void);                 /* once: reads the environment */
 
 #pragma GCC visibility pop
 

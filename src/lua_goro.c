@@ -126,8 +126,14 @@ static void make_net (lua_State *L, State *s, const char *name) {
   push_net_module(L);
 }
 
+static void make_debug (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  push_debug_module(L);
+}
+
 static const LazyEntry c_parts[] = {
-  { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net }, { NULL, NULL, NULL }
+  { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net },
+  { "goro.debug", NULL, make_debug }, { NULL, NULL, NULL }
 };
 
 static bool init (void) {
@@ -156,6 +162,7 @@ static bool init (void) {
   for (i = 0; functions[i] != NULL; i++) argerr_names(functions[i]);
   argerr_names(context_functions);
   argerr_names(net_functions);
+  argerr_names(debug_functions);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);
   stdlibs.functions = runtime_replaced;
@@ -169,6 +176,7 @@ static bool init (void) {
   if (!sched_init(&run_hooks) || !stdlibs_init()) return false;
   image_init();
   runtime_init();
+  debug_init();
   check_init();
   done = true;
   return true;

@@ -204,3 +204,80 @@ void report_stacks (Text *t, Host *h, State *self, lua_State *L) {
     stack_of(t, g, self, L, now);
   lock_release(&h->lock);
 }
+
+/* ---------------------------------------------------------------- groups */
+
+typedef struct Member { char *key; uint64_t id; double seconds; } Member;
+
+/* State, tab, place, tab, function. */
+static char *key_of (G *g, double *seconds) {
+  const State *s = g->state;
+  bool parked = load_acq(&g->status) == G_PARKED, still = parked;
+  int64_t since = load_rlx(&g->since);
+  lua_Debug ar;
+  lua_State *L = NULL;
+  Text t = { NULL, 0, 0 };
+  int level;
+  *seconds = 0;
+  if (parked) text_add(&t, "%s", wait_reason(g));
+  else if (load_acq(&g->status) == G_RUNNABLE) {
+    still = true;
+    text_add(&t, s != NULL && s->stop_seq == load_rlx(&sched.stop_seq) ? "running" : "runnable");
+  }
+  else text_add(&t, s != NULL && in_c(s) ? "in C" : "running");
+  if (since > 0 && load_acq(&g->status) != G_RUNNABLE)
+    *seconds = (double)(os_now() - since) / 1e9;
+  if (still && s != NULL) L = s->is_host && s->hs->waits_in ? s->hs->waits_in : s->cur;
+  text_add(&t, "\t");
+  for (level = 0; L != NULL && lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0) continue;
+    text_add(&t, "%s:%d", ar.short_src, ar.currentline);
+    break;
+  }
+  text_add(&t, "\t");
+  if (s == NULL || s->is_host) text_add(&t, "main");
+  else {
+    ar.currentline = 0;
+    if (still && s->L != NULL) {       /* its body: the outermost Lua function */
+      int last = -1;
+      for (level = 0; lua_getstack(s->L, level, &ar); level++) {
+        lua_getinfo(s->L, "S", &ar);
+        if (ar.what[0] != 'C') last = level;
+      }
+      if (last >= 0 && lua_getstack(s->L, last, &ar)) {
+        lua_getinfo(s->L, "S", &ar);
+        text_add(&t, "%s:%d", ar.short_src, ar.linedefined);
+      }
+    }
+  }
+  return t.s;
+}
+
+static int by_key (const void *a, const void *b) {
+  return strcmp(((const Member *)a)->key, ((const Member *)b)->key);
+}
+
+void report_groups (Text *t, Host *h) {
+  size_t n = 0, cap = (size_t)load_acq(&h->ng) + 16, i, k;
+  Member *list = calloc(cap, sizeof *list);
+  G *g;
+  if (list == NULL) return;
+  lock_acquire(&h->lock);
+  for (g = h->main; g != NULL && n < cap; g = g == h->main ? h->all : g->hnext) {
+    list[n].id = g->id;
+    list[n].key = key_of(g, &list[n].seconds);
+    if (list[n].key != NULL) n++;
+  }
+  lock_release(&h->lock);
+  qsort(list, n, sizeof *list, by_key);
+  for (i = 0; i < n; i = k) {
+    size_t longest = i;
+    for (k = i; k < n && strcmp(list[k].key, list[i].key) == 0; k++)
+      if (list[k].seconds > list[longest].seconds) longest = k;
+    text_add(t, "group\t%zu\t%.3f\t%" PRIu64 "\t%s\n", k - i, list[longest].seconds,
+             list[longest].id, list[i].key);
+  }
+  for (i = 0; i < n; i++) free(list[i].key);
+  free(list);
+}

@@ -34,6 +34,12 @@ char *report_deadlock (Host *h, const char *head);
 */
 void report_stacks (Text *t, Host *h, State *self, lua_State *L);
 
+/*
+** The same by groups of those in the same state at the same place, a line each: "group", how many,
+** the longest wait in seconds and whose it is, state, place, the function of the goroutine.
+*/
+void report_groups (Text *t, Host *h);
+
 #pragma GCC visibility pop
 
 #endif

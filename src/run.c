@@ -305,12 +305,39 @@ int yield_k (lua_State *L, Here h) {
 
 /* ---------------------------------------------------------------- panics */
 
+void run_tell_main (Host *h, Value *v) {
+  HostState *hs = h->state;
+  Panic *p = NULL;
+  bool wake = false;
+  if (v != NULL && (p = malloc(sizeof *p)) != NULL) {
+    p->next = NULL;
+    p->v = *v;
+    *v = NIL_VALUE;
+  }
+  lock_acquire(&h->lock);
+  if (!host_closing(h)) {
+    if (p == NULL) hs->nlost++;
+    else {
+      *hs->panics_end = p;
+      hs->panics_end = &p->next;
+      p = NULL;
+    }
+    add_seq(&hs->npanics, 1);
+    fence_seq();
+    wake = wait_claim(h->main, WAKE_PANIC);
+  }
+  lock_release(&h->lock);
+  if (wake) sched_ready(sched_m(), h->main, false);
+  if (p != NULL) {                     /* nobody is told any more */
+    value_drop(&p->v);
+    free(p);
+  }
+}
+
 void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   HostState *hs = s->hs;
   Host *h = s->g->host;
   Text line = { NULL, 0, 0 };
-  Panic *p = NULL;
-  bool wake = false;
   uint32_t policy;
   lock_acquire(&h->lock);
   if (host_closing(h)) {               /* main has ended: nobody is told */
@@ -329,31 +356,7 @@ void run_panic (State *s, const char *text, const char *traceback, Value *v) {
   fflush(stderr);
   text_free(&line);
   if (policy == ON_PANIC_EXIT) run_exit(s, 2);
-  if (policy == ON_PANIC_RAISE) {
-    if (v != NULL && (p = malloc(sizeof *p)) != NULL) {
-      p->next = NULL;
-      p->v = *v;
-      *v = NIL_VALUE;
-    }
-    lock_acquire(&h->lock);
-    if (!host_closing(h)) {
-      if (p == NULL) hs->nlost++;
-      else {
-        *hs->panics_end = p;
-        hs->panics_end = &p->next;
-        p = NULL;
-      }
-      add_seq(&hs->npanics, 1);
-      fence_seq();
-      wake = wait_claim(h->main, WAKE_PANIC);
-    }
-    lock_release(&h->lock);
-    if (wake) sched_ready(sched_m(), h->main, false);
-    if (p != NULL) {                   /* nobody is told any more */
-      value_drop(&p->v);
-      free(p);
-    }
-  }
+  if (policy == ON_PANIC_RAISE) run_tell_main(h, v);
   if (v != NULL) value_drop(v);
 }
 

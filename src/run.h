@@ -86,6 +86,10 @@ void run_start (Here h, State *s);
 /* os.exit in a goroutine: the others are ended as far as they can be, then the process. */
 _Noreturn void run_exit (State *s, int status);
 
+/* Have the main script of 'h' raise '*v' (taken; NULL: there was no memory for it), at once or in its
+** next call that may block. */
+void run_tell_main (Host *h, Value *v);
+
 /* Report a panic of 's': prints, and hands 'v' (taken) to the main script. */
 void run_panic (State *s, const char *text, const char *traceback, Value *v);
 

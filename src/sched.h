@@ -128,6 +128,7 @@ void sched_netpoll_started (void);     /* from now on the poller shall sleep in 
 bool world_stop (M *self, Host *h);
 void world_start (void);
 static inline bool world_stands (void) { return load_rlx(&sched.nprocs) == 0; }
+int world_procs (void);                /* maxprocs, also while it stands still */
 void world_hold (void);                /* between these nobody stops it */
 void world_release (void);
 
@@ -139,10 +140,12 @@ static inline void stat_add (M *m, Stat s, uint64_t n) {
 typedef struct Figures {
   uint64_t n[NSTATS];
   int64_t live;                        /* goroutines, main scripts counted */
-  int32_t procs, idle_procs, spinning, runnable;
+  int32_t procs, idle_procs, spinning;
+  int32_t runnable, global;            /* all; of these in the global queue */
   int32_t workers, parked_workers;     /* threads of ours; of these idle or blocked */
 } Figures;
 void sched_figures (Figures *f);       /* takes sched.lock */
+int sched_queued (int i);              /* how many wait in the queue of P 'i' */
 
 /* --- inside layer 3 --- */
 bool m_take_back (M *m);               /* its lent P; false: sysmon has taken it */

@@ -6,6 +6,12 @@
 */
 #include "sched.h"
 
+int sched_queued (int i) {
+  P *pp = load_acq(&sched.allp[i]);
+  if (pp == NULL) return 0;
+  return (int)(load_rlx(&pp->tail) - load_rlx(&pp->head)) + (load_rlx(&pp->runnext) != NULL);
+}
+
 void sched_figures (Figures *f) {
   uint32_t k, i;
   Host *h;
@@ -21,14 +27,11 @@ void sched_figures (Figures *f) {
     for (k = 0; k < NSTATS; k++) f->n[k] += load_rlx(&m->stats[k]);
     if (!m->is_host && (m->idle || m->waiting)) f->parked_workers++;
   }
-  f->runnable = load_rlx(&sched.ngq) + load_rlx(&sched.nbq);
-  for (i = 0; i < (uint32_t)load_acq(&sched.nallp); i++) {
-    P *pp = load_rlx(&sched.allp[i]);
-    f->runnable += (int32_t)(load_rlx(&pp->tail) - load_rlx(&pp->head)) +
-                   (load_rlx(&pp->runnext) != NULL);
-  }
+  f->global = load_rlx(&sched.ngq) + load_rlx(&sched.nbq);
+  f->runnable = f->global;
+  for (i = 0; i < (uint32_t)load_acq(&sched.nallp); i++) f->runnable += sched_queued((int)i);
   for (h = sched.hosts; h != NULL; h = h->next) f->live += load_rlx(&h->ng) + 1;
-  f->procs = load_rlx(&sched.nprocs);
+  f->procs = world_procs();
   f->idle_procs = load_rlx(&sched.nidlep);
   f->spinning = load_rlx(&sched.nspinning);
   f->workers = (int32_t)sched.nworkers;

@@ -38,7 +38,12 @@
 #define NAP_MAX (SECOND / 1000)
 
 static pthread_mutex_t world_lock = PTHREAD_MUTEX_INITIALIZER;
-static int32_t procs_before;           /* [L:world_lock] */
+static _Atomic(int32_t) procs_before;  /* [A] changed under world_lock */
+
+int world_procs (void) {
+  int n = load_seq(&sched.nprocs);
+  return n > 0 ? n : load_rlx(&procs_before);
+}
 
 void world_hold (void) { os_mutex_lock(&world_lock); }
 void world_release (void) { pthread_mutex_unlock(&world_lock); }
@@ -124,7 +129,7 @@ bool world_stop (M *self, Host *h) {
     if (m != NULL && !m->is_host) m->asked = false;
   }
   lock_acquire(&sched.lock);
-  procs_before = load_rlx(&sched.nprocs);
+  store_rlx(&procs_before, load_rlx(&sched.nprocs));
   store_seq(&sched.nprocs, 0);
   store_seq(&sched.stop_seq, load_rlx(&sched.stop_seq) + 1);
   while ((pp = sched.idlep) != NULL) {
@@ -145,7 +150,7 @@ bool world_stop (M *self, Host *h) {
 
 void world_start (void) {
   lock_acquire(&sched.lock);
-  store_seq(&sched.nprocs, procs_before);
+  store_seq(&sched.nprocs, load_rlx(&procs_before));
   p_revive();
   lock_release(&sched.lock);
   pthread_mutex_unlock(&world_lock);

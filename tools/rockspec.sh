@@ -75,6 +75,9 @@ END
   modules
   cat <<'END'
   },
+  install = {
+    bin = { ["goro-top"] = "bin/goro-top" },
+  },
 }
 END
 }

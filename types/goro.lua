@@ -755,6 +755,68 @@ function goro.stats() end
 ---@nodiscard
 function goro.leaks() end
 
+---Looking at a program from outside; also `require "goro.debug"`.
+---@class goro.debug
+local debug = {}
+goro.debug = debug
+
+---From now on prints all stacks on stderr when the process gets this signal, also while the main
+---script computes or is inside C.  `GOROTRACEBACK=1` does it for SIGQUIT.
+---@param signal string `"QUIT"`, `"SIGUSR1"` ...; raises for one that is unknown or cannot be caught
+---@return true? ok
+---@return string? reason
+---@return integer? code
+function debug.dump_on(signal) end
+
+---Lets `goro-top` look at this process through a Unix socket, which is removed at the end.
+---@param path? string nil: no more
+---@return true? ok
+---@return string? reason
+---@return integer? code
+function debug.serve(path) end
+
+---If it is not called again in that time, the main script raises `text` with all stacks, as it
+---raises a panic.  No timer is set for it: a deadlock stays one.
+---@param seconds? number nil: no limit any more
+---@param text? string
+---@return true? ok
+---@return string? reason
+---@return integer? code
+function debug.limit(seconds, text) end
+
+---What goro-top asks the process that serves at `path`.  Blocks the thread.
+---@param path string
+---@param what "top"|"leaks"|"stacks"
+---@return string? text lines of fields between tabs
+---@return string? reason
+---@return integer? code
+function debug.fetch(path, what) end
+
+---For specs: `require "goro.busted"` makes each `it` fail on a panic, a leak or a deadlock of its
+---goroutines, and after a time limit, with stacks; luassert's `assert` is the global one of
+---goroutines, too.
+---@class goro.busted
+local busted = {}
+
+---@class goro.BustedOptions
+---@field timeout? number|false seconds for each test; 10
+---@field grace? number seconds that goroutines get to end; 1
+---@field strict? boolean those that still run then are failures, too
+---@field leaks? boolean look for leaks; true
+---@field asserts? boolean luassert in goroutines; true
+
+---Sets how tests are run from now on.
+---@param options? goro.BustedOptions
+---@return goro.busted
+function busted.setup(options) end
+
+---Runs `f(...)` as a test is run; raises what is wrong.
+---@param f function
+---@param name? string for messages
+---@param options? goro.BustedOptions for this one
+---@param ... any
+function busted.run(f, name, options, ...) end
+
 ---Every goroutine of this script: number, name, what it does or waits for and for how long (from
 ---0.1 s on), traceback, and where it was created.  All stand still meanwhile, but for those
 ---inside C, whose tracebacks cannot be told.  Go: `runtime.Stack(buf, true)`.

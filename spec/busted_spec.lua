@@ -1,0 +1,128 @@
+-- require "goro.busted": tests fail on time-outs, panics, leaks and deadlocks of their
+-- goroutines.
+
+local script = require("spec.support.script")
+
+local function has(text, part)
+  assert(text:find(part, 1, true), ("%q is not in:\n%s"):format(part, text))
+end
+
+local source = [[
+local goro = require("goro")
+require("goro.busted").setup { timeout = 0.5, grace = 0.3 }
+
+describe("tests", function()
+  it("passes one", function()
+    local c = goro.chan()
+    goro.go(function() c:send(1) end)
+    assert.equal(1, (c:recv()))
+  end)
+  it("passes two, whose goroutine ends a moment later", function()
+    local c = goro.chan()
+    goro.go(function() c:recv() goro.sleep(0.05) end)
+    c:send(1)
+  end)
+  it("fails by assertion", function() assert.equal(1, 2) end)
+  it("fails by panic", function()
+    goro.go(function() error("boom") end)
+  end)
+  it("fails by assertion in a goroutine", function()
+    local done = goro.chan()
+    goro.go(function() assert.are.equal("this", "that") done:send(1) end)
+    done:recv()
+  end)
+  it("fails by leak", function()
+    local c = goro.chan(0, nil, "forgotten")
+    goro.go(function() goro.name("the leaked") c:recv() end)
+  end)
+  it("fails by deadlock", function() goro.chan():recv() end)
+  it("fails by time-out in a call", function()
+    goro.go(function() goro.sleep(2) end)
+    goro.sleep(5)
+  end)
+  it("fails by time-out, computing", function()
+    while true do end
+  end)
+  it("is pending", function() pending("later") end)
+  it("passes the last one", function() assert.is_true(true) end)
+end)
+]]
+
+describe('require "goro.busted" #sight #nochaos', function()
+  local out
+
+  setup(function()
+    local name = os.tmpname()
+    os.remove(name)
+    local path = name .. "_spec.lua"
+    local file = assert(io.open(path, "wb"))
+    file:write(source)
+    file:close()
+    out = script.command(script.lua .. " tools/busted.lua --ignore-lua "
+      .. "-o plainTerminal --no-auto-insulate " .. path).out
+    os.remove(path)
+  end)
+
+  -- What is said of the test of that name.
+  local function about(name)
+    local at = out:find(name .. "\n", 1, true)
+    assert(at, ("nothing is said of %q:\n%s"):format(name, out))
+    return out:sub(at, (out:find("\n\nFailure %->", at) or out:find("\n\nError %->", at)
+      or out:find("\n\nPending %->", at) or #out + 1) - 1)
+  end
+
+  it("lets pass what is well, and nothing else", function()
+    has(out, "3 successes / 1 failure / 6 errors / 1 pending")
+  end)
+
+  it("leaves a failure a failure", function()
+    has(about("tests fails by assertion"), "Expected objects to be equal")
+  end)
+
+  it("fails on a panic", function()
+    assert.matches("goroutine %d+ panicked: [^\n]*boom", about("tests fails by panic"))
+  end)
+
+  it("has luassert's assert in goroutines, which fails the test", function()
+    has(about("tests fails by assertion in a goroutine"), "Expected objects to be equal")
+  end)
+
+  it("fails on a leak, with the goroutine's stack", function()
+    local text = about("tests fails by leak")
+    has(text, "1 goroutines leaked")
+    has(text, '"the leaked" [chan receive "forgotten"]')
+    assert.matches("_spec.lua:%d+: in function", text)
+  end)
+
+  it("fails on a deadlock at once", function()
+    has(about("tests fails by deadlock"), "all goroutines are asleep - deadlock!")
+  end)
+
+  it("fails on a time-out, with all stacks", function()
+    local text = about("tests fails by time-out in a call")
+    has(text, "timeout: no end after 0.5 s: fails by time-out in a call")
+    assert.matches("goroutine %d+ %[sleep", text)
+    text = about("tests fails by time-out, computing")
+    has(text, "timeout: no end after 0.5 s")
+    assert.matches("goroutine 1 %[running.-_spec.lua:%d+", text)
+  end)
+end)
+
+describe("goro.busted.run #sight #nochaos", function()
+  it("runs one function like a test, and raises for unknown options", function()
+    assert.equal("ok\n", (script.ok([[
+      local goro = require("goro")
+      local busted = require("goro.busted")
+      busted.run(function() goro.yield() end, "mine", { timeout = 5 })
+      local c = goro.chan()
+      local ok, err = pcall(busted.run, function()
+        goro.go(function() c:recv() end)
+      end, "mine", { strict = true, grace = 0.05 })
+      assert(not ok and err:find("1 goroutines are left behind", 1, true), err)
+      ok, err = pcall(busted.setup, { timeou = 1 })
+      assert(not ok and err:find("unknown option 'timeou'", 1, true), err)
+      c:close()
+      print("ok")
+    ]])))
+  end)
+end)
