@@ -227,8 +227,8 @@ bench-docs:                                    ## all of it anew, into docs/perf
 	rm -f build/bench/data.tsv build/bench/table.md build/bench/scale.md
 	$(MAKE) --no-print-directory bench-plot
 	tools/lua bench/docs.lua docs/performance.md table build/bench/table.md:1 \
-	  bounds build/bench/table.md:2 scale build/bench/scale.md
-	tools/lua bench/docs.lua README.md table build/bench/table.md:1
+	  bounds build/bench/table.md:2 run build/bench/table.md:3 scale build/bench/scale.md
+	tools/lua bench/docs.lua README.md table build/bench/table.md:1 run build/bench/table.md:3
 
 fair: release                                  ## what preemption costs, and how late a sleeper wakes
 	bench/preempt.sh

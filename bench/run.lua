@@ -263,7 +263,7 @@ local function pair_of(results, workload, language, mark)
   return ("%s%s%s / %s%s%s"):format(mark, figure(one), mark, mark, figure(two), mark)
 end
 
-local function write_table(path, results)
+local function write_table(path, results, runs)
   local lines = {
     "| | unit | goro, 1 / 2 workers | Go 1 / 2 | Erlang 1 / 2 | plain Lua |",
     "| --- | --- | --- | --- | --- | --- |",
@@ -286,6 +286,10 @@ local function write_table(path, results)
         (b[4] and "%.2f" or "%.0f"):format(by), held)
     end
   end
+  local prefix = os.getenv("BENCH_PREFIX")
+  lines[#lines + 1] = ("\n(%s, %d CPUs, %s%s.)"):format(os.date("!%Y-%m-%d"), support.cpus(),
+    runs == 1 and "a single run" or ("medians of %d runs"):format(runs),
+    prefix and ("; run by `%s`"):format(prefix) or "")
   local file <close> = assert(io.open(path, "w"))
   assert(file:write(table.concat(lines, "\n"), "\n"))
 end
@@ -389,7 +393,7 @@ support.progress("")
 print_table(results, chosen)
 print_bounds(results)
 if options.table then
-  write_table(options.table, results)
+  write_table(options.table, results, runs)
 end
 if options.data then
   write_data(options.data, results, chosen)
