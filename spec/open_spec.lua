@@ -107,7 +107,7 @@ describe("goro.open #open", function()
     local out = script.ok([[
       local goro = require("goro")
       assert(goro.stdin == goro.stdin and rawequal(goro.stdout, goro.stdout))
-      local ticks = goro.Atomic()
+      local ticks, flag = goro.Atomic(), arg[1]
       goro.go(function()
         while true do
           goro.sleep(0.001)
@@ -123,10 +123,15 @@ describe("goro.open #open", function()
       wg:wait()
       print(goro.stdin:read_line())
       print(goro.stdin:read(1, 0))
+      goro.go(function()
+        repeat goro.sleep(0.001) until ticks:load() > 10
+        io.open(flag, "w"):close()     -- now the other side goes on
+      end)
       print(goro.stdin:read_line(20), ticks:load() > 10)
       print(goro.stdin:read_line())
       goro.stderr:write("")
-    ]], { before = [[sh -c '{ printf "a\\nb\\n"; sleep 0.2; printf c; } | "$0" "$@"']] })
+    ]], { args = dir .. "/flag", before = [[sh -c 'file=$2; { printf "a\nb\n"; ]]
+      .. [[until [ -e "$file" ]; do sleep 0.02; done; printf c; } | "$0" "$@"']] })
     assert.equal("buffered got a\nb\nnil\ttimeout\nc\ttrue\nnil\teof\n", out)
   end)
 end)
