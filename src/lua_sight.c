@@ -131,6 +131,28 @@ static int l_leaks (lua_State *L) {
   return status == LUA_OK ? 1 : lua_error(L);
 }
 
+/* ---------------------------------------------------------------- threads */
+
+/*
+** goro.lock_thread(): this goroutine stays on its OS thread, and no other runs there, until it has
+** called unlock_thread as often, or ends.  It blocks its thread from now on, and its P goes on.  The
+** main script is always on its own.  Go's runtime.LockOSThread.
+*/
+static int l_lock_thread (lua_State *L) {
+  State *s = here(L).s;
+  if (s->locked == UINT32_MAX) return luaL_error(L, "too many lock_thread");
+  s->locked++;
+  return 0;
+}
+
+/* goro.unlock_thread().  Does nothing if it is not locked, as in Go. */
+static int l_unlock_thread (lua_State *L) {
+  State *s = here(L).s;
+  if (s->locked > 0) s->locked--;
+  return 0;
+}
+
 const luaL_Reg sight_functions[] = {
-  { "stats", l_stats }, { "stacks", l_stacks }, { "leaks", l_leaks }, { NULL, NULL }
+  { "stats", l_stats }, { "stacks", l_stacks }, { "leaks", l_leaks },
+  { "lock_thread", l_lock_thread }, { "unlock_thread", l_unlock_thread }, { NULL, NULL }
 };

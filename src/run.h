@@ -13,7 +13,7 @@ extern const SchedHooks run_hooks;
 
 /* Can the goroutine block by yielding from 'L'? */
 static inline bool can_yield (State *s, lua_State *L) {
-  return L == s->cur && s->chain && lua_isyieldable(L);
+  return L == s->cur && s->chain && s->locked == 0 && lua_isyieldable(L);
 }
 
 /*

@@ -79,6 +79,7 @@ typedef struct State {
   char *name;                          /* [L:host] goro.name */
   Origin *origin;                      /* [I] where it was started; hosts' and starters': the
                                           latest one of theirs is in 'latest' */
+  uint32_t locked;                     /* [O] goro.lock_thread, how often: it never yields */
   uint32_t stop_seq;                   /* [O] the world_stop that made it yield */
   uint64_t creator;                    /* [I] who started it: a goroutine's id */
   Origin *latest;                      /* [O] */

@@ -740,6 +740,14 @@ function goro.num_goroutine() end
 ---@nodiscard
 function goro.stats() end
 
+---This goroutine stays on its OS thread, and no other runs there, until it has called
+---`unlock_thread` as often, or ends: for C libraries with per-thread state.  The main script always
+---stays on its own.  Go: `runtime.LockOSThread`.
+function goro.lock_thread() end
+
+---Takes one `lock_thread` back; does nothing if there is none.  Go: `runtime.UnlockOSThread`.
+function goro.unlock_thread() end
+
 ---A goroutine that can never run again.
 ---@class goro.Leak
 ---@field id integer its number
