@@ -139,7 +139,7 @@ static void make_process (lua_State *L, State *s, const char *name) {
 
 static const LazyEntry c_parts[] = {
   { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net },
-  { "goro.debug", NULL, make_debug }, { "goro.process", NULL, make_process },
+  { "goro.debug", NULL, make_debug }, { "goro.os", NULL, make_process },
   { NULL, NULL, NULL }
 };
 

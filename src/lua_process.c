@@ -1,7 +1,7 @@
 /*
-** lua_process.c - what lua/goro/command.lua is made of.  Layer 6.
+** lua_process.c - what lua/goro/command.lua, and in part socket.lua, are made of.  Layer 6.
 **
-** Descriptors are numbers here; that module sees to it that each is closed.
+** Descriptors are numbers here; those modules see to it that each is closed.
 */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "lua_conn.h"
 #include "ossignal.h"
@@ -158,11 +159,63 @@ static int l_kill (lua_State *L) {
   return 1;
 }
 
+/* lookup(host) -> its addresses, a list; or nil, message. */
+static int l_lookup (lua_State *L) {
+  Here h = here(L);
+  AddrText t = { "", "" };
+  Addr found[16];
+  char text[ADDR_TEXT];
+  const char *why = NULL, *host = luaL_checkstring(L, 1);
+  int i, n = 0;
+  if (strlen(host) < sizeof t.host) {
+    memcpy(t.host, host, strlen(host) + 1);
+    memcpy(t.port, "0", 2);
+    sched_block(h.m, h.g);
+    n = os_lookup(&t, false, true, found, 16, &why);
+    sched_unblock(h.m, h.g);
+  }
+  if (n <= 0) {
+    lua_pushnil(L);
+    lua_pushstring(L, why != NULL ? why : "name too long");
+    return 2;
+  }
+  lua_createtable(L, n, 0);
+  for (i = 0; i < n; i++) {            /* "127.0.0.1:0", "[::1]:0" */
+    addr_format(&found[i], text);
+    text[strlen(text) - 2] = '\0';
+    if (text[0] == '[') {
+      text[strlen(text) - 1] = '\0';
+      lua_pushstring(L, text + 1);
+    }
+    else lua_pushstring(L, text);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/* hostname() -> this machine's name. */
+static int l_hostname (lua_State *L) {
+  char name[256];
+  if (gethostname(name, sizeof name) != 0) return nil_errno(L, errno, NULL);
+  name[sizeof name - 1] = '\0';
+  lua_pushstring(L, name);
+  return 1;
+}
+
+/* time() -> seconds since 1970, with their parts. */
+static int l_time (lua_State *L) {
+  struct timespec ts;
+  clock_gettime(CLOCK_REALTIME, &ts);
+  lua_pushnumber(L, (lua_Number)ts.tv_sec + (lua_Number)ts.tv_nsec / 1e9);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
   { "pipe", l_pipe }, { "open", l_open }, { "copy", l_copy }, { "close", l_close },
   { "environ", l_environ }, { "spawn", l_spawn }, { "await", l_await },
   { "reap", l_reap }, { "signal", l_signal },
-  { "kill", l_kill }, { NULL, NULL }
+  { "kill", l_kill }, { "lookup", l_lookup }, { "hostname", l_hostname }, { "time", l_time },
+  { NULL, NULL }
 };
 
 void push_process_module (lua_State *L) { luaL_newlib(L, functions); }

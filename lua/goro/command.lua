@@ -5,7 +5,7 @@
 -- goroutine.
 
 local goro = require("goro")
-local os_part = require("goro.core")("goro.process")
+local os_part = require("goro.core")("goro.os")
 
 local open, copy, close, pipe = os_part.open, os_part.copy, os_part.close, os_part.pipe
 local reap, kill, await = os_part.reap, os_part.kill, os_part.await
