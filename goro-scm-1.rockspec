@@ -144,6 +144,9 @@ build = {
     ["goro"] = "lua/goro/init.lua",
     ["goro.net"] = "lua/goro/net.lua",
     ["goro.singleflight"] = "lua/goro/singleflight.lua",
+    ["goro.socket"] = "lua/goro/socket.lua",
+    ["goro.socket.base"] = "lua/goro/socket/base.lua",
+    ["goro.tls"] = "lua/goro/tls.lua",
   },
   install = {
     bin = { ["goro-top"] = "bin/goro-top" },

@@ -84,7 +84,8 @@ describe("goro.command #command", function()
     file:close()
     assert.equal("before\nto a file\n", (output { "cat", stdin = path }))
     local conn = assert(goro.open(path, "w"))
-    p = assert(goro.command { "sh", "-c", "echo 1; echo 2 >&2", stdout = conn, stderr = "stdout" })
+    p = assert(goro.command { "sh", "-c", "echo 1; echo 2 >&2",
+      stdout = conn, stderr = "stdout" })
     p:wait()
     conn:close()
     assert.equal("1\n2\n", (output { "cat", stdin = path }))
@@ -201,7 +202,7 @@ describe("goro.command #command", function()
           local how, status = p:wait()
           assert(how == "exit" and status == i % 7)
         end
-        sum:add(1)                     -- the others are dropped, and read the end of their input
+        sum:add(1)                     -- the others are dropped, and read an end
       end)
     end
     wg:wait()

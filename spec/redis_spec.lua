@@ -4,8 +4,8 @@ local goro = require("goro")
 local support = require("spec.support")
 local socket = require("goro.socket")
 
--- (Debian's lua-redis is there for Lua 5.3, and runs with 5.4, but for its pipelines, which fail
--- with LuaSocket as well: it inserts behind the end of a table.)
+-- (Debian's lua-redis is there for Lua 5.3, and runs with 5.4, but for its pipelines, which
+-- fail with LuaSocket as well: it inserts behind the end of a table.)
 local function find(path)
   local file = io.open(path)
   if file then file:close() end
@@ -137,8 +137,8 @@ describe("lua-redis over goro.socket #redis", function()
   end)
 end)
 
--- Debian's other client in pure Lua is nginx's for memcached: its sockets are LuaSocket's but for
--- their time-outs, in milliseconds.
+-- Debian's other client in pure Lua is nginx's for memcached: its sockets are LuaSocket's but
+-- for their time-outs, in milliseconds.
 describe("lua-nginx-memcached over goro.socket #redis", function()
   local server, port
   local path = find("/usr/share/lua/5.1/nginx/memcached.lua")

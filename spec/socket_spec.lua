@@ -49,7 +49,9 @@ local function same(pieces, f)
     local r
     if where == "main" then r = table.pack(f(socket, port))
     else
-      r = table.pack(support.in_goroutine(function() return f(require("goro.socket"), port) end))
+      r = table.pack(support.in_goroutine(function()
+        return f(require("goro.socket"), port)
+      end))
     end
     assert.same(expected, r, where)
     assert.equal(sent, (got:recv()), where)
@@ -128,8 +130,9 @@ describe("goro.socket #socket", function()
   it("sends as LuaSocket does", function()
     same({}, function(s, port)
       local c = assert(s.connect("127.0.0.1", port))
-      local t = { c:send("hello"), c:send("hello", 2), c:send("hello", 2, 3), c:send("hello", -2),
-        c:send("hello", 1, -2), c:send(""), c:send(12), c:send(("x"):rep(200000)) }
+      local t = { c:send("hello"), c:send("hello", 2), c:send("hello", 2, 3),
+        c:send("hello", -2), c:send("hello", 1, -2), c:send(""), c:send(12),
+        c:send(("x"):rep(200000)) }
       t[#t + 1] = c:shutdown("send")
       t[#t + 1] = c:receive("*a") or false
       c:close()
@@ -182,8 +185,8 @@ describe("goro.socket #socket", function()
   it("select: what is ready, or nothing in time", function()
     local l = assert(socket.bind("127.0.0.1", 0))
     local _, port = l:getsockname()
-    local a, b = assert(socket.connect("127.0.0.1", port)), nil
-    b = assert(l:accept())
+    local a = assert(socket.connect("127.0.0.1", port))
+    local b = assert(l:accept())
     local r, w, reason = socket.select({ a, b, l }, nil, 0)
     assert.same({ 0, 0, "timeout" }, { #r, #w, reason })
     r, w, reason = socket.select({ a, b, l }, {}, 0.02)
@@ -282,15 +285,12 @@ describe("goro.socket #socket", function()
   end)
 
   it("socket.http, ltn12 and url of LuaSocket run on it, in goroutines", function()
-    local nginx, port = nil, nil
     local dir = os.tmpname()
     os.remove(dir)
     os.execute("mkdir -m 755 " .. dir)
-    do
-      local s = assert(socket.bind("127.0.0.1", 0))
-      port = select(2, s:getsockname())
-      s:close()
-    end
+    local s = assert(socket.bind("127.0.0.1", 0))
+    local _, port = s:getsockname()
+    s:close()
     local conf = assert(io.open(dir .. "/nginx.conf", "w"))
     conf:write(([[
       daemon off; master_process off; pid %s/pid; error_log %s/error;
@@ -306,7 +306,8 @@ describe("goro.socket #socket", function()
     local text = ("a line of the page\n"):rep(5000)
     page:write(text)
     page:close()
-    nginx = assert(goro.command { "nginx", "-e", dir .. "/error", "-c", dir .. "/nginx.conf" })
+    local nginx = assert(goro.command { "nginx", "-e", dir .. "/error",
+      "-c", dir .. "/nginx.conf" })
     local limit = goro.now() + 20
     while true do
       local c = socket.connect("127.0.0.1", port)

@@ -10,8 +10,8 @@ describe("goro.tls #tls", function()
     dir = os.tmpname()
     os.remove(dir)
     assert(os.execute("mkdir -m 700 " .. dir))
-    assert(os.execute(("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost " ..
-      "-keyout %s/key.pem -out %s/cert.pem 2>/dev/null"):format(dir, dir)))
+    assert(os.execute(("openssl req -x509 -newkey rsa:2048 -nodes -days 2 " ..
+      "-subj /CN=localhost -keyout %s/key.pem -out %s/cert.pem 2>/dev/null"):format(dir, dir)))
   end)
   teardown(function() os.execute("rm -r " .. dir) end)
   before_each(function() support.begin() end)

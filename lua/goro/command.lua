@@ -1,8 +1,8 @@
 --- goro.command: child processes.  Go's os/exec.
 --
--- A goroutine waits for each, so none becomes a zombie, whether anybody asks for its end or not.
--- A Process holds nothing but values that cross, and shared objects: it may be used in any
--- goroutine.
+-- A goroutine waits for each, so none becomes a zombie, whether anybody asks for its end or
+-- not.  A Process holds nothing but values that cross, and shared objects: it may be used in
+-- any goroutine.
 
 local goro = require("goro")
 local os_part = require("goro.core")("goro.os")
@@ -127,9 +127,10 @@ end
 --- Starts a program.  Go's exec.Command and Start.
 --
 -- `stdin`, `stdout`, `stderr`: `"pipe"` (then `p.stdin` and so on are connections), `"inherit"`
--- (ours), a path, a connection, an open file, a descriptor's number; nil or `"null"` is /dev/null,
--- as in Go; for stderr also `"stdout"`, the same as that.  `dir`: where it runs.  `env`: a list
--- (`{ "HOME=/" }`) is its whole environment, names (`{ LANG = "C", HOME = false }`) change ours.
+-- (ours), a path, a connection, an open file, a descriptor's number; nil or `"null"` is
+-- /dev/null, as in Go; for stderr also `"stdout"`, the same as that.  `dir`: where it runs.
+-- `env`: a list (`{ "HOME=/" }`) is its whole environment, names (`{ LANG = "C" }`, or false)
+-- change ours.
 -- `ctx`: kills it when it is done.
 ---@param options table the program, looked for in PATH, and its arguments; and the above
 ---@return table? process or nil, message, code, also where the program cannot be executed

@@ -1,10 +1,10 @@
 --- goro.socket: LuaSocket's `socket` on top of goro.net.
 --
 -- What LuaSocket's calls block, these park: clients written for it run in goroutines unchanged.
--- `require("goro.socket").install()` lets `require "socket"` (and `socket.http`, `redis` ...) find
--- it, here and in the goroutines started after.  What differs: bind listens at once (so a bound
--- socket cannot connect), options that goro.net has no use for are accepted and do nothing, and
--- sockets may cross to other goroutines, where only one may use one at a time.
+-- `require("goro.socket").install()` lets `require "socket"` (and `socket.http`, `redis` ...)
+-- find it, here and in the goroutines started after.  What differs: bind listens at once (so a
+-- bound socket cannot connect), options that goro.net has no use for are accepted and do
+-- nothing, and sockets may cross to other goroutines, where only one may use one at a time.
 
 local goro = require("goro")
 local os_part = require("goro.core")("goro.os")
@@ -107,7 +107,8 @@ end
 
 local function setoption(self, word, value)
   if not option[word] then
-    error(("bad argument #1 to 'setoption' (unsupported option `%.35s')"):format(tostring(word)), 2)
+    error(("bad argument #1 to 'setoption' (unsupported option `%.35s')")
+      :format(tostring(word)), 2)
   end
   self.options[word] = value == nil and true or value
   if self.conn and self.state == "client" then
@@ -119,7 +120,8 @@ end
 
 local function getoption(self, word)
   if not option[word] then
-    error(("bad argument #1 to 'getoption' (unsupported option `%.35s')"):format(tostring(word)), 2)
+    error(("bad argument #1 to 'getoption' (unsupported option `%.35s')")
+      :format(tostring(word)), 2)
   end
   local value = self.options[word]
   if value == nil then return false end
@@ -309,7 +311,9 @@ Unix.__name = "unix"
 Unix.__tostring, Unix.__close = Tcp.__tostring, Tcp.close
 M._unix = Unix
 
-function Unix:connect(path) return connected(self, net.dial("unix:" .. path, left(self, now()))) end
+function Unix:connect(path)
+  return connected(self, net.dial("unix:" .. path, left(self, now())))
+end
 
 function Unix:bind(path)
   local listener, reason = net.listen("unix:" .. path)

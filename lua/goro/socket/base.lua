@@ -1,5 +1,5 @@
---- goro.socket.base: what of LuaSocket's `socket` has to do with no socket: try and protect, and
---- sources and sinks for ltn12.
+--- goro.socket.base: what of LuaSocket's `socket` has to do with no socket: try and protect,
+--- and sources and sinks for ltn12.
 
 local M = { _VERSION = "LuaSocket 3.1.0 (goro)", BLOCKSIZE = 2048, _SETSIZE = math.maxinteger,
   _DATAGRAMSIZE = 8192, _SOCKETINVALID = -1, sinkt = {}, sourcet = {} }
@@ -11,8 +11,8 @@ Exception.__name = "socket exception"
 Exception.__tostring = function(e) return tostring(e[1]) end
 M._exception = Exception
 
---- A function that returns its arguments, or raises the second, for protect, if the first is nil
---- or false; `finalizer` is called before.
+--- A function that returns its arguments, or raises the second, for protect, if the first is
+--- nil or false; `finalizer` is called before.
 function M.newtry(finalizer)
   return function(...)
     if ... then return ... end
