@@ -52,7 +52,8 @@ static int host_gc (lua_State *L) {
 
 /* goro.context and the like: modules of their own, loaded at first use. */
 static const char *const parts[] = {
-  "context", "net", "trace", "profile", "debug", "singleflight", "socket", NULL
+  "context", "net", "trace", "profile", "debug", "singleflight", "socket",
+  "command", NULL
 };
 
 static int l_index (lua_State *L) {
@@ -131,9 +132,15 @@ static void make_debug (lua_State *L, State *s, const char *name) {
   push_debug_module(L);
 }
 
+static void make_process (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  push_process_module(L);
+}
+
 static const LazyEntry c_parts[] = {
   { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net },
-  { "goro.debug", NULL, make_debug }, { NULL, NULL, NULL }
+  { "goro.debug", NULL, make_debug }, { "goro.os", NULL, make_process },
+  { NULL, NULL, NULL }
 };
 
 static bool init (void) {

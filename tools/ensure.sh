@@ -24,6 +24,8 @@ has_headers () {
   [ -f /usr/include/lua5.4/lua.h ] || pkg-config --exists lua5.4 2>/dev/null
 }
 
+has_server () { has_command "$1" || [ -x "/usr/sbin/$1" ]; }
+
 has_compiler () { has_command "$cc" && [ -e /usr/include/stdio.h ]; }
 
 has_module () { is_lua54 && "$lua" -e "require '$1'" > /dev/null 2>&1; }
@@ -65,6 +67,13 @@ look () {
   need lua-lpeg "LPeg for Lua 5.4" has_module lpeg
   need lua-socket "LuaSocket for Lua 5.4" has_module socket
   need lua-sql-sqlite3 "LuaSQL's SQLite driver for Lua 5.4" has_module luasql.sqlite3
+  need lua-sec "LuaSec for Lua 5.4" has_module ssl
+  need lua-redis "lua-redis" test -e /usr/share/lua/5.3/redis.lua
+  need redis-server "a Redis server" has_command redis-server
+  need lua-nginx-memcached "lua-nginx-memcached" test -e /usr/share/lua/5.1/nginx/memcached.lua
+  need memcached "a memcached server" has_command memcached
+  need nginx-light "nginx" has_server nginx
+  need openssl "openssl" has_command openssl
   need lua-filesystem "LuaFileSystem for Lua 5.4" has_module lfs
   need lua-luv "luv for Lua 5.4" has_module luv
   [ "$level" != test ] || return 0

@@ -692,6 +692,43 @@ function goro.on_panic(what) end
 ---@nodiscard
 function goro.signal(name, ...) end
 
+-- Processes ----------------------------------------------------------------------------------
+
+---@class goro.Process
+---@field pid integer
+---@field stdin? goro.Connection where `stdin = "pipe"` was said; and so on
+---@field stdout? goro.Connection
+---@field stderr? goro.Connection
+local Process = {}
+
+---Waits for its end; any goroutine may, any number of times.
+---@param timeout? number|goro.Context
+---@return "exit"|"signal"|nil how nil, and a reason, if the time-out came first
+---@return integer|string number exit status, or the signal's number
+function Process:wait(timeout) end
+
+---Sends a signal.
+---@param signal? string|integer `"TERM"`, 15 ...; KILL unless given
+---@return true? sent nil, reason if it has ended
+---@return string? reason
+function Process:kill(signal) end
+
+---@class goro.CommandOptions
+---@field [integer] string the program, looked for in PATH, and its arguments
+---@field stdin? "pipe"|"inherit"|"null"|string|integer|file*|goro.Connection a string: a path; nil: null
+---@field stdout? "pipe"|"inherit"|"null"|string|integer|file*|goro.Connection
+---@field stderr? "pipe"|"inherit"|"null"|"stdout"|string|integer|file*|goro.Connection
+---@field dir? string
+---@field env? table a list of "NAME=value": all of it; names: changes to ours (false removes one)
+---@field ctx? goro.Context kills it when it is done
+
+---Starts a program.  Go: `exec.Command(...).Start()`.
+---@param options goro.CommandOptions
+---@return goro.Process? process nil, message, code also where it cannot be executed
+---@return string? message
+---@return integer? code
+function goro.command(options) end
+
 -- Runtime ------------------------------------------------------------------------------------
 
 ---How many goroutines run at once; the default is the CPUs this process may use (cgroup limits
