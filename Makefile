@@ -42,7 +42,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-plot bench-docs fair model layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -104,6 +104,7 @@ $(eval $(call variant,debug,build/debug,$$(CC),-g3 -O1 $(warn) -DGORO_DEBUG $(fa
 $(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(comma)undefined \
   -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $(fault) $$(SAN_FLAGS)))
 $(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $(fault) $$(SAN_FLAGS)))
+$(eval $(call variant,cov,build/cov,$$(CC),-g -O0 $(warn) --coverage))
 $(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS $(fault)))
 $(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn)))
 $(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))
@@ -257,6 +258,18 @@ lint-rockspec:
 
 model:                                         ## docs/model/*.pml with spin, and their mutants
 	tools/model.sh
+
+tidy:                                          ## clang-tidy (.clang-tidy); takes minutes
+	ls src/*.c | xargs -P $$(nproc) -I{} timeout 120 clang-tidy --quiet {} -- -std=gnu11 -iquote src \
+	  $(LUA_CFLAGS)
+
+# Every process of a run adds to the same counters.
+cov: $(cov_build) $(cov_units)                 ## line coverage of src/: build/cov/index.html, gcovr
+	find build/obj/cov -name '*.gcda' -delete
+	-GOROBUILD=cov $(call busted,--exclude-tags=valgrind$(comma)lifecycle)
+	-@$(call units,cov)
+	gcovr -r . --object-directory build/obj/cov --filter src/ --html-details build/cov/index.html \
+	  --txt build/cov/coverage.txt --print-summary
 
 layers:                                        ## does every file include lower layers only?
 	tools/layers.sh

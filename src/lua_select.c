@@ -46,7 +46,8 @@ static void check_case_keys (lua_State *L, int t, int i) {
     }
     else {
       const char *k = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
-      if (k == NULL || (strcmp(k, "recv") && strcmp(k, "send") && strcmp(k, "value"))) {
+      if (k == NULL || (strcmp(k, "recv") != 0 && strcmp(k, "send") != 0 &&
+                        strcmp(k, "value") != 0)) {
         luaL_tolstring(L, -2, NULL);
         luaL_error(L, "bad argument #1 to 'select' (case %d: unknown key '%s')", i,
                    lua_tostring(L, -1));
