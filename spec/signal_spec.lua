@@ -198,7 +198,8 @@ describe("goro.signal #signal", function()
           end
         end)
       end
-      os.execute(("for i in $(seq 200); do kill -USR1 %d; kill -USR2 %d; done"):format(pid, pid))
+      os.execute(("for i in $(seq 200); do kill -USR1 %d; kill -USR2 %d; done")
+        :format(pid, pid))
       done:store(1)
       wg:wait()
       assert(keep:recv())
