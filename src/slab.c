@@ -41,10 +41,11 @@ static struct {
   Slab *first[NSIZES + 1];             /* [L] */
 } slabs = { .lock = { .rank = RANK_LEAF } };
 
-#if GORO_POOLS && !defined(GORO_FAULTS)
-#define is_ours(size) ((size) <= LARGEST)
-#else
+/* (in test builds GORO_POOLS may be no constant, and each block is to be seen) */
+#if defined(GORO_FAULTS)
 #define is_ours(size) false
+#else
+#define is_ours(size) (GORO_POOLS && (size) <= LARGEST)
 #endif
 
 static Slab *slab_of (void *p) { return (Slab *)((uintptr_t)p & ~(uintptr_t)(SLAB - 1)); }
