@@ -151,6 +151,22 @@ describe("loading of files", function()
     body:close()
   end)
 
+  it("compiles a file once, whoever asks for it", function()
+    write("gl_once.lua", "return " .. ("x or "):rep(50) .. "1")
+    local name = dir .. "/gl_once.lua"
+    local first = goro.stats().compiled
+    repeat                                         -- a file just written is not kept yet
+      goro.async(function() return dofile(name) end):result()
+    until goro.stats().compiled > first
+    local before = goro.stats()
+    for _ = 1, 10 do
+      goro.async(function() return dofile(name), type(loadfile(name)) end):result()
+    end
+    local after = goro.stats()
+    assert.equal(1, after.compiled - first)
+    assert.equal(20, after.compile_hits - before.compile_hits)
+  end)
+
   it("leaves searchers of the script's own alone", function()
     local searchers = package.searchers
     local calls = goro.Atomic()

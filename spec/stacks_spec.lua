@@ -284,7 +284,7 @@ describe("goro.stats #sight", function()
   local counters = { "spawned", "switches", "steals", "handoffs", "preemptions", "messages",
     "bytes_marshalled" }
   local now = { "live", "runnable", "maxprocs", "idle_procs", "workers", "parked_workers",
-    "spinning_workers" }
+    "spinning_workers", "compiled", "compile_hits", "images", "image_bytes" }
 
   it("is a table of integers that are not negative, and no others", function()
     local s = goro.stats()
@@ -295,6 +295,8 @@ describe("goro.stats #sight", function()
         s[name] = nil
       end
     end
+    assert.equal("table", type(s.module_images))   -- see modimage_spec.lua
+    s.module_images = nil
     assert.is_nil(next(s))
   end)
 

@@ -18,6 +18,7 @@
 #define NCLASSES 18u                   /* up to 64 by 8, 128 by 16, 256 by 32, 512 by 128 */
 #define CHUNK 640u
 #define MAX_CHUNK 65536u
+#define MAX_POOLED 131072u              /* of those with modules */
 
 #define round_up(size) (((size) + GRAIN - 1) & ~(size_t)(GRAIN - 1))
 
@@ -54,23 +55,52 @@ struct Arena {
   uint32_t grow;                       /* bytes of the next chunk */
   uint32_t there;                      /* bits: classes with free blocks */
   bool inner;
+  bool aligned;                        /* lies, as its copies do, at a multiple of ALIGN */
   Free *free[NCLASSES];
 };
 
 #define HEAD round_up(sizeof(Arena))
 #define base(a) ((char *)(a) + HEAD)
 
-Arena *arena_new (size_t first, bool inner) {
-  Arena *a = slab_alloc(HEAD + first);
-  if (a == NULL) return NULL;
+static void arena_init (Arena *a, size_t first, bool inner) {
   memset(a, 0, inner ? HEAD + first : sizeof *a);  /* (arena_pointers reads all of it) */
   a->first = first;
   a->inner = inner;
   a->top = base(a);
   a->end = a->top + first;
   a->grow = CHUNK;
+}
+
+/*
+** Where scripts have run, a closed upvalue may have a value's tag in the low byte of what was a
+** pointer (Lua keeps them in a union), and such a word is taken for one.  That is harmless if the
+** distance between copies has a low byte of zero: the rest of the word is not looked at.
+*/
+#define ALIGN 256u
+
+static Arena *aligned_chunk (size_t first) {
+  return aligned_alloc(ALIGN, (HEAD + first + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+}
+
+static void piece_free (Arena *a) {
+  if (a->aligned) free(a);
+  else slab_free(a, HEAD + a->first);
+}
+
+Arena *arena_new_aligned (size_t first) {
+  Arena *a = aligned_chunk(first);
+  if (a == NULL) return NULL;
+  arena_init(a, first, true);
+  a->aligned = true;
   return a;
 }
+
+Arena *arena_new (size_t first, bool inner) {
+  Arena *a = slab_alloc(HEAD + first);
+  if (a != NULL) arena_init(a, first, inner);
+  return a;
+}
+
 
 /* ---------------------------------------------------------------- pools */
 
@@ -83,15 +113,15 @@ static Arena **pool_slot (ArenaPool *pool, size_t first) {
   return &pool->free[(first >> 5) % POOL_SIZE];
 }
 
-static Arena *first_chunk (size_t first, ArenaPool *pool) {
+static Arena *first_chunk (size_t first, bool aligned, ArenaPool *pool) {
   if (GORO_POOLS && pool != NULL) {
     Arena **slot = pool_slot(pool, first), *a = *slot;
-    if (a != NULL && a->first == first) {
+    if (a != NULL && a->first == first && a->aligned == aligned) {
       *slot = (Arena *)a->chunks;
       return a;
     }
   }
-  return slab_alloc(HEAD + first);
+  return aligned ? aligned_chunk(first) : slab_alloc(HEAD + first);
 }
 
 /* A chain of at most POOL_DEPTH of one size for each place; another size takes the place. */
@@ -100,15 +130,15 @@ static Arena *first_chunk (size_t first, ArenaPool *pool) {
 static void free_chain (Arena *a) {
   while (a != NULL) {
     Arena *next = (Arena *)a->chunks;
-    slab_free(a, HEAD + a->first);
+    piece_free(a);
     a = next;
   }
 }
 
 static void give_back (Arena *a, ArenaPool *pool) {
-  if (GORO_POOLS && pool != NULL && a->first <= MAX_CHUNK / 4) {
+  if (GORO_POOLS && pool != NULL && a->first <= (a->aligned ? MAX_POOLED : MAX_CHUNK / 4)) {
     Arena **slot = pool_slot(pool, a->first), *old = *slot;
-    if (old != NULL && old->first != a->first) {
+    if (old != NULL && (old->first != a->first || old->aligned != a->aligned)) {
       free_chain(old);
       old = NULL;
     }
@@ -119,7 +149,7 @@ static void give_back (Arena *a, ArenaPool *pool) {
       return;
     }
   }
-  slab_free(a, HEAD + a->first);
+  piece_free(a);
 }
 
 void arena_pool_drop (ArenaPool *pool) {
@@ -183,7 +213,7 @@ long arena_pointers (const Arena *a, uint32_t **offsets) {
 Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n,
                    ArenaPool *pool) {
   size_t size = arena_size(a), first = round_up(size - HEAD + slack);
-  Arena *b = first_chunk(first, pool);
+  Arena *b = first_chunk(first, a->aligned, pool);
   uintptr_t *w = (uintptr_t *)b;
   uintptr_t distance = (uintptr_t)b - (uintptr_t)a;
   long i;
@@ -297,6 +327,16 @@ static void block_free (Arena *a, void *p, size_t size) {
   }
 }
 
+/*
+** What is to be copied must not hold what it is not: where bytes of what was there before stay
+** behind an array's last element, or between the members of a structure, the word they stand in
+** might be taken for a pointer.
+*/
+static void clear_rest (void *p, size_t keep, size_t size) {
+  size_t all = size <= MAX_SMALL ? class_size(class_of(size)) : round_up(size);
+  memset((char *)p + keep, 0, all - keep);
+}
+
 void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
   void *q;
   if (p == NULL) osize = 0;
@@ -326,6 +366,7 @@ void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
     memcpy(q, p, osize < nsize ? osize : nsize);
     block_free(a, p, osize);
   }
+  if (a->inner && q != NULL) clear_rest(q, osize < nsize ? osize : nsize, nsize);
   a->used += nsize - osize;
   return q;
 }

@@ -27,6 +27,7 @@ typedef struct ArenaPool { Arena *free[POOL_SIZE]; } ArenaPool;
 /* 'first': bytes of its first chunk; 'inner': large blocks come from it too, as long as there is
 ** room.  NULL: no memory. */
 Arena *arena_new (size_t first, bool inner);
+Arena *arena_new_aligned (size_t first);         /* inner; for states in which scripts run */
 void arena_free (Arena *a, ArenaPool *pool);     /* and every block in it; 'pool' may be NULL */
 void arena_pool_drop (ArenaPool *pool);
 void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize);   /* NULL: no memory, or

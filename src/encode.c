@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "encode.h"
+#include "modimage.h"
+#include "stdlibs.h"
 #include "lualib.h"
 
 /* ---------------------------------------------------------------- bytes */
@@ -210,6 +212,12 @@ static size_t put_sizes (Enc *e, int tag, bool meta) {         /* where they go 
   return e->m->len - 8;
 }
 
+static void note_module (Enc *e) {     /* its name on top */
+  size_t len;
+  const char *name = lua_tolstring(e->L, -1, &len);
+  if (!stdlibs_is_standard(name)) modimage_note(e->s, name, len);
+}
+
 void enc_modref (Enc *e) {      /* path on top; popped */
   lua_State *L = e->L;
   int i, n = (int)lua_rawlen(L, -1);
@@ -222,6 +230,7 @@ void enc_modref (Enc *e) {      /* path on top; popped */
   put(e, n);
   for (i = 1; i <= n; i++) {
     lua_rawgeti(L, -1, i);
+    if (i == 1 && e->s->mods != NULL && lua_type(L, -1) == LUA_TSTRING) note_module(e);
     put_scalar(e, -1);
     lua_pop(L, 1);
   }

@@ -42,6 +42,7 @@
 #define SLACK 160                      /* at first, for what a goroutine makes; then as learned */
 #define MAX_SLACK 4096
 #define MAKE_AT 8
+#define MODULES_AT 3                   /* goroutines that asked for the same modules */
 #define MAX_IMAGES 512
 #define MAX_BYTES (16u << 20)
 #define NBUCKETS 128u
@@ -50,7 +51,7 @@ enum { COUNTING, MAKING, READY, REFUSED };       /* Image.phase */
 
 static Image plain;                    /* [I] after image_init */
 static bool there;
-static uint32_t make_at = MAKE_AT;     /* [I] */
+static uint32_t make_at = MAKE_AT, modules_at = MODULES_AT;    /* [I] */
 static bool logging;                   /* [I] */
 
 static struct {
@@ -95,10 +96,14 @@ void keep_set (lua_State *L, int i) {
 
 typedef struct Making { Image *img; State *s; } Making;
 
-static int fill_plain (lua_State *L) {
-  state_register(L, NULL);
+void image_fill_plain (lua_State *L, State *s) {
+  state_register(L, s);
   stdlibs_open_lazy(L);
   handle_prepare(L);
+}
+
+static int fill_plain (lua_State *L) {
+  image_fill_plain(L, NULL);
   return 0;
 }
 
@@ -224,7 +229,7 @@ static bool same_code (lua_State *L, const Image *img) {
   size_t len;
   char *code;
   bool same;
-  if (img->code == NULL) return true;
+  if (img->code == NULL || img->modules) return true;
   code = code_dump(L, 3, &len);
   same = code != NULL && len == img->len && memcmp(code, img->code, len) == 0;
   free(code);
@@ -239,10 +244,10 @@ static bool check (const Image *img) {
     if ((B = copy(img, a->arena, b, SLACK, NULL)) != NULL) {
       ok = verify_same(A, B) && same_code(A, img) && same_code(B, img) && verify_works(A) &&
            verify_works(B);
-      if (ok) lua_close(B);
+      if (ok && !img->modules) lua_close(B);       /* (modules' finalisers are not ours to run) */
       arena_free(b->arena, NULL);
     }
-    if (ok) lua_close(A);
+    if (ok && !img->modules) lua_close(A);
     arena_free(a->arena, NULL);
   }
   free(a);
@@ -262,6 +267,10 @@ static void drop (Image *img) {        /* what make() made */
 void image_unref (Image *img) {
   if (img == NULL || sub_acqrel(&img->refs, 1) != 1) return;
   drop(img);
+  while (img->nfiles > 0) free(img->files[--img->nfiles].path);
+  free(img->files);
+  free(img->reason);
+  heritage_unref(img->heritage);
   free(img->code);
   free(img);
 }
@@ -315,7 +324,7 @@ Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots) {
   Image **bucket = &images.bucket[hash % NBUCKETS], *img, *old = NULL;
   lock_acquire(&images.lock);
   for (img = *bucket; img != NULL; img = img->next)
-    if (img->hash == hash && img->len == len && image_is_for(img, slots) &&
+    if (img->hash == hash && img->len == len && !img->modules && image_is_for(img, slots) &&
         memcmp(img->code, code, len) == 0)
       break;
   if (img != NULL) {
@@ -331,6 +340,153 @@ Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots) {
   image_unref(old);
   return img;
 }
+
+/* ---------------------------------------------------------------- with modules */
+
+static bool same_bytes (const char *a, size_t la, const char *b, size_t lb) {
+  return la == lb && (a == NULL) == (b == NULL) && (a == NULL || memcmp(a, b, la) == 0);
+}
+
+/* Would modules be found and run the same way? */
+static bool same_heritage (const Heritage *a, const Heritage *b) {
+  if (a == b) return true;
+  if (a->package != NULL || b->package != NULL) return false;
+  if ((a->arg == NULL) != (b->arg == NULL)) return false;
+  if (a->arg != NULL && (a->arg->nobjs != 0 || b->arg->nobjs != 0 ||
+                         !same_bytes(a->arg->bytes, a->arg->len, b->arg->bytes, b->arg->len)))
+    return false;
+  return same_bytes(a->path, a->lpath, b->path, b->lpath) &&
+         same_bytes(a->cpath, a->lcpath, b->cpath, b->lcpath);
+}
+
+Image *image_find_modules (const char *names, size_t len, Heritage *h) {
+  static const Slots none;
+  uint64_t hash = code_hash(names, len, 1);
+  Image **bucket = &images.bucket[hash % NBUCKETS], *img, *old = NULL;
+  char *copy = NULL;
+  lock_acquire(&images.lock);
+  for (img = *bucket; img != NULL; img = img->next)
+    if (img->modules && same_bytes(img->code, img->len, names, len) &&
+        same_heritage(img->heritage, h))
+      break;
+  if (img != NULL) add_rlx(&img->refs, 1);
+  else if ((copy = malloc(len)) != NULL) {
+    memcpy(copy, names, len);
+    if ((img = new_entry(copy, len, hash, &none)) != NULL) {
+      img->modules = true;
+      img->heritage = h;
+      obj_ref(&h->o);
+      img->next = *bucket;
+      *bucket = img;
+      if (++images.n > MAX_IMAGES) old = evict(img);
+    }
+  }
+  lock_release(&images.lock);
+  image_unref(old);
+  return img;
+}
+
+Ask image_ask (Image *img) {
+  uint32_t phase = load_acq(&img->phase), asked = load_rlx(&img->asked);
+  if (asked < UINT32_MAX / 2) store_rlx(&img->asked, asked + 1);
+  if (phase == COUNTING && asked + 1 >= modules_at && cas_acqrel(&img->phase, &phase, MAKING))
+    return ASK_MAKE;
+  return phase == READY ? ASK_READY : ASK_NOT;
+}
+
+void image_refuse (Image *img, const char *why) {
+  if (img->reason == NULL) img->reason = strdup(why);
+}
+
+void image_abandon (Image *img) {
+  store_rlx(&img->asked, 0);
+  store_rel(&img->phase, COUNTING);
+}
+
+void image_forget (Image *img) {
+  Image **pp;
+  lock_acquire(&images.lock);
+  for (pp = &images.bucket[img->hash % NBUCKETS]; *pp != NULL && *pp != img; pp = &(*pp)->next)
+    continue;
+  if (*pp == img) {
+    *pp = img->next;
+    images.n--;
+    images.bytes -= ready_bytes(img);
+  }
+  else img = NULL;
+  lock_release(&images.lock);
+  image_unref(img);                    /* the list's reference */
+}
+
+static void publish (Image *img, bool ok) {
+  Image *old = NULL;
+  lock_acquire(&images.lock);
+  store_rel(&img->phase, ok ? READY : REFUSED);
+  images.bytes += ready_bytes(img);
+  if (images.bytes > MAX_BYTES) old = evict(NULL);
+  lock_release(&images.lock);
+  image_unref(old);
+}
+
+/* All that a copy of 's' needs, into 'img'.  false: no memory, or it is not in one piece. */
+static bool take_copy (Image *img, const State *s, lua_State *L) {
+  img->npointers = arena_pointers(s->arena, &img->pointers);
+  if (img->npointers < 0) return false;
+  img->arena = arena_copy(s->arena, 0, img->pointers, img->npointers, NULL);
+  if (img->arena == NULL) return false;
+  img->L = arena_moved(s->arena, img->arena, L);
+  memcpy(img->lazy, s->lazy, sizeof img->lazy);
+  store_rlx(&img->slack, SLACK);
+  return true;
+}
+
+void image_settle (Image *img, State *s, lua_State *L) {
+  if (img->reason == NULL && !take_copy(img, s, L))
+    image_refuse(img, "its memory is not in one piece");
+  if (img->reason == NULL && !check(img)) image_refuse(img, "a copy of it is not the same");
+  if (logging)
+    fprintf(stderr, "goro: image of modules %s: %s%s%s\n", img->code,
+            img->reason == NULL ? "made" : "refused: ", img->reason == NULL ? "" : img->reason,
+            strlen(img->code) + 1 < img->len ? " (and others)" : "");
+  if (img->reason != NULL) drop(img);
+  publish(img, img->reason == NULL);
+}
+
+static const char *const phases[] = { "counting", "making", "ready", "refused" };
+
+ModImageInfo *image_list_modules (int *n) {
+  ModImageInfo *list;
+  uint32_t i, room;
+  Image *img;
+  size_t k;
+  *n = 0;
+  lock_acquire(&images.lock);
+  room = images.n;
+  list = calloc(room + 1, sizeof *list);
+  for (i = 0; i < NBUCKETS && list != NULL; i++)
+    for (img = images.bucket[i]; img != NULL; img = img->next) {
+      uint32_t phase = load_acq(&img->phase);
+      ModImageInfo *info = &list[*n];
+      if (!img->modules || (info->names = malloc(2 * img->len)) == NULL) continue;
+      for (k = 0, room = 0; k + 1 < img->len; k++) {
+        if (img->code[k] != '\0') info->names[room++] = img->code[k];
+        else {
+          info->names[room++] = ',';
+          info->names[room++] = ' ';
+        }
+      }
+      info->names[room] = '\0';
+      info->phase = phases[phase];
+      if (phase == REFUSED && img->reason != NULL) info->reason = strdup(img->reason);
+      info->bytes = phase == READY ? arena_size(img->arena) : 0;
+      info->started = load_rlx(&img->started);
+      (*n)++;
+    }
+  lock_release(&images.lock);
+  return list;
+}
+
+/* ---------------------------------------------------------------- of functions */
 
 /* GOROIMAGE=log: one line on stderr. */
 static void tell (const Image *img, bool ok) {
@@ -348,15 +504,9 @@ static void tell (const Image *img, bool ok) {
 
 static void make_and_check (Image *img) {
   bool ok = make(img) && check(img);
-  Image *old = NULL;
   if (logging) tell(img, ok);
   if (!ok) drop(img);
-  lock_acquire(&images.lock);
-  store_rel(&img->phase, ok ? READY : REFUSED);
-  images.bytes += ready_bytes(img);
-  if (images.bytes > MAX_BYTES) old = evict(NULL);
-  lock_release(&images.lock);
-  image_unref(old);
+  publish(img, ok);
 }
 
 bool image_ready (Image *img) {
@@ -392,6 +542,7 @@ lua_State *image_open (State *s, ArenaPool *pool) {
   lua_State *L = copy(img, img->arena, s, load_rlx(&img->slack), pool);
   if (L == NULL) return NULL;
   s->lazy_libs = true;
+  s->asleep = img->modules;
   memcpy(s->lazy, img->lazy, sizeof s->lazy);
   s->nuserdata = s->nhandles = img->nhandles;
   state_register(L, s);                /* the key is there: no memory is needed */
@@ -417,7 +568,7 @@ void image_init (void) {
   const char *how = getenv("GOROIMAGE");
   lock_init(&images.lock, RANK_LEAF);
   if ((how != NULL && strcmp(how, "0") == 0) || !stdlibs_can_be_lazy()) return;
-  if (how != NULL && strstr(how, "always") != NULL) make_at = 1;
+  if (how != NULL && strstr(how, "always") != NULL) make_at = modules_at = 1;
   logging = how != NULL && strstr(how, "log") != NULL;
   there = make(&plain) && check(&plain);
 }

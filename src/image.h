@@ -27,6 +27,8 @@ typedef struct Slots {
   uint8_t kind[MAX_SLOTS];
 } Slots;
 
+typedef struct ModFile { char *path; FileId id; } ModFile;
+
 typedef struct Image {
   _Atomic(uint32_t) refs;              /* [A] the list's, goroutines', states' that start some */
   _Atomic(uint32_t) phase;             /* [A] see image.c */
@@ -34,8 +36,16 @@ typedef struct Image {
   struct Image *next;                  /* [L:images] */
   uint64_t hash;                       /* [I] its key ... */
   size_t len;
-  char *code;
+  char *code;                          /* a function's; or the names of modules, NULs behind */
   Slots slots;                         /* ... */
+  bool modules;                        /* [I] it has modules (modimage.c): key, 'heritage' too */
+  Heritage *heritage;                  /* [I] counted */
+  uint32_t epoch;                      /* [I] once it is ready, as all below: goro.fresh's */
+  char *reason;                        /* why it is refused, or NULL */
+  ModFile *files;                      /* those read for it */
+  uint32_t nfiles;
+  _Atomic(int64_t) looked;             /* [A] when they were looked at */
+  _Atomic(uint64_t) started;           /* [A] goroutines from it */
   Arena *arena;                        /* [I] once it is ready, as all below */
   lua_State *L;
   uint32_t *pointers;                  /* offsets of words that point into the arena */
@@ -58,6 +68,18 @@ Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots);
 bool image_ready (Image *img);
 bool image_is_for (const Image *img, const Slots *slots);
 void image_unref (Image *img);
+
+/* For modimage.c.  The entry for these names and this heritage, a new reference, or NULL. */
+Image *image_find_modules (const char *names, size_t len, Heritage *h);
+typedef enum Ask { ASK_NOT, ASK_READY, ASK_MAKE } Ask;
+Ask image_ask (Image *img);            /* ASK_MAKE: the caller is to make it, and nobody else */
+/* The maker's: say why it cannot be; take it from 's', where 'L' is the main thread and nothing
+** runs, unless it is refused; or let another make it. */
+void image_refuse (Image *img, const char *why);
+void image_settle (Image *img, State *s, lua_State *L);
+void image_abandon (Image *img);
+void image_forget (Image *img);        /* it is out of date: out of the list */
+void image_fill_plain (lua_State *L, State *s);    /* what the plain image holds; may raise */
 
 /* A new lua_State for 's', with lazy libraries; in s->arena.  Of s->image, or the plain one.
 ** NULL: no memory. */
@@ -83,6 +105,15 @@ typedef struct ImageStats {
   size_t bytes;
 } ImageStats;
 ImageStats image_stats (void);
+
+/* Those with modules, as a malloc'ed list of 'n', whose texts are to be freed too. */
+typedef struct ModImageInfo {
+  char *names, *reason;                /* "a, b"; NULL: it is not refused */
+  const char *phase;
+  size_t bytes;
+  uint64_t started;
+} ModImageInfo;
+ModImageInfo *image_list_modules (int *n);
 
 #pragma GCC visibility pop
 

@@ -64,7 +64,8 @@ extern const HandleType chan_type, waitgroup_type, task_type, mutex_type, rwmute
   cond_type, semaphore_type, atomic_type, map_type, context_type, timer_type,
   errgroup_type;
 extern const luaL_Reg chan_functions[], select_functions[], sync_functions[], time_functions[],
-  runtime_functions[], sight_functions[], go_functions[], task_functions[], mutex_functions[],
+  runtime_functions[], load_functions[], sight_functions[], go_functions[], task_functions[],
+  mutex_functions[],
   cond_functions[], semaphore_functions[], map_functions[], context_functions[],
   poll_functions[], timer_functions[], errgroup_functions[], signal_functions[];
 extern const HandleType conn_type, listener_type, udp_type;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "lua_args.h"
 #include "lua_go.h"
+#include "modimage.h"
 #include "start.h"
 
 /* ---------------------------------------------------------------- results */
@@ -40,7 +41,7 @@ int result_push (lua_State *L, State *s, const Result *r) {
 
 State *go_prepare (lua_State *L, Here h, int arg) {
   Msg *m = NULL;
-  Image *img = NULL;
+  Image *img = NULL, *making = NULL;
   Start *st;
   State *s;
   int e;
@@ -49,20 +50,26 @@ State *go_prepare (lua_State *L, Here h, int arg) {
     luaL_error(L, "cannot start a thread: %s", strerror(e));
   heritage_of(L, h.s);
   st = start_capture(L, h.s, arg, lua_gettop(L) - arg, &img);
-  if (st == NULL) m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
+  if (st == NULL) {
+    modimage_begin(h.s);
+    m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
+    img = modimage_choose(h.s, h.s->heritage, &making);
+  }
+  h.s->spawned = true;
   s = state_new(h.s->hs);
   if (s == NULL) {
     if (st == NULL) msg_free(m);
-    else {
-      start_free(st);
-      image_unref(img);
-    }
+    else start_free(st);
+    image_unref(img);
+    if (making != NULL) image_abandon(making);
+    image_unref(making);
     if (host_closing(h.g->host)) check_panics_slow(L, h);
     luaL_error(L, host_closing(h.g->host) ? "the main script has ended" : "not enough memory");
   }
   s->start = m;
   s->start_image = st;
-  if (st != NULL) s->image = img;
+  s->image = img;
+  s->making = making;
   s->heritage = h.s->heritage;
   obj_ref(&s->heritage->o);
   s->origin = origin_here(L, h.s);

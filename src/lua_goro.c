@@ -74,9 +74,9 @@ static int l_index (lua_State *L) {
 
 static const luaL_Reg *const functions[] = {
   go_functions, task_functions, chan_functions, select_functions, sync_functions, time_functions,
-  runtime_functions, sight_functions, mutex_functions, cond_functions, semaphore_functions,
-  map_functions, poll_functions, open_functions, timer_functions, errgroup_functions,
-  signal_functions, NULL
+  runtime_functions, load_functions, sight_functions, mutex_functions, cond_functions,
+  semaphore_functions, map_functions, poll_functions, open_functions, timer_functions,
+  errgroup_functions, signal_functions, NULL
 };
 
 static void push_module (lua_State *L) {

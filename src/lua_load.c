@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunks.h"
+#include "lua_args.h"
 #include "lua_load.h"
+#include "modimage.h"
 
 typedef struct Dump { char *bytes; size_t len, cap; } Dump;
 
@@ -38,6 +40,14 @@ static void keep (lua_State *L, const char *path, const char *mode, const FileId
   else free(d.bytes);
 }
 
+/* A goroutine that makes an image of modules is told which files they are from. */
+static void note_file (lua_State *L, const char *path, const FileId *id) {
+  M *m = sched_m();
+  State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
+  if (s != NULL && s->making != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX))
+    modimage_file(s, path, id);
+}
+
 int load_file (lua_State *L, const char *path, const char *mode) {
   const char *key = mode != NULL ? mode : "bt";
   FileId before, after;
@@ -45,6 +55,7 @@ int load_file (lua_State *L, const char *path, const char *mode) {
   int status;
   if (path == NULL || strlen(key) > 2 || !os_file_id(path, &before))
     return luaL_loadfilex(L, path, mode);
+  note_file(L, path, &before);
   luaL_checkstack(L, 3, NULL);
   lua_pushfstring(L, "@%s", path);     /* before there is a reference: it may raise */
   c = chunk_get(path, key, &before);
@@ -152,3 +163,87 @@ int search_lua (lua_State *L) {
   lua_call(L, 1, LUA_MULTRET);
   return lua_gettop(L);
 }
+
+/* ---------------------------------------------------------------- figures */
+
+static void free_infos (ModImageInfo *list, int n) {
+  while (n > 0) {
+    free(list[--n].names);
+    free(list[n].reason);
+  }
+  free(list);
+}
+
+static void field (lua_State *L, const char *name, uint64_t n) {
+  lua_pushinteger(L, (lua_Integer)n);
+  lua_setfield(L, -2, name);
+}
+
+static int push_infos (lua_State *L) {           /* a list of 'n' */
+  const ModImageInfo *list = lua_touserdata(L, 1);
+  int i, n = (int)lua_tointeger(L, 2);
+  lua_createtable(L, n, 0);
+  for (i = 0; i < n; i++) {
+    lua_createtable(L, 0, 5);
+    lua_pushstring(L, list[i].names);
+    lua_setfield(L, -2, "modules");
+    lua_pushstring(L, list[i].phase);
+    lua_setfield(L, -2, "state");
+    if (list[i].reason != NULL) {
+      lua_pushstring(L, list[i].reason);
+      lua_setfield(L, -2, "reason");
+    }
+    field(L, "bytes", list[i].bytes);
+    field(L, "goroutines", list[i].started);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+/*
+** compiled, compile_hits: source files compiled for require, loadfile and dofile, and loads that
+** needed none; images, image_bytes: of functions and modules, that are ready; module_images: a
+** list, each with modules ("a, b"), state ("counting", "making", "ready", "refused"), reason (why
+** it was refused), bytes, goroutines (started from it).
+*/
+void load_stats (lua_State *L) {
+  ChunkStats c;
+  ImageStats st = image_stats();
+  ModImageInfo *list;
+  int n, status;
+  chunk_stats(&c);
+  field(L, "compiled", c.compiled);
+  field(L, "compile_hits", c.hits);
+  field(L, "images", st.ready);
+  field(L, "image_bytes", st.bytes);
+  list = image_list_modules(&n);
+  lua_pushcfunction(L, push_infos);
+  lua_pushlightuserdata(L, list);
+  lua_pushinteger(L, n);
+  status = lua_pcall(L, 2, 1, 0);
+  free_infos(list, n);
+  if (status != LUA_OK) lua_error(L);
+  lua_setfield(L, -2, "module_images");
+}
+
+/* ---------------------------------------------------------------- goro.fresh */
+
+/*
+** goro.fresh(name, ...), goro.fresh(true): the bodies of these modules (true: of all) run anew in
+** every goroutine that requires them, in this process, from now on.  No counterpart in Go.
+*/
+static int l_fresh (lua_State *L) {
+  int i, n = lua_gettop(L);
+  arg_any(L, 1);
+  if (lua_isboolean(L, 1) && lua_toboolean(L, 1)) {
+    modimage_fresh(NULL);
+    return 0;
+  }
+  for (i = 1; i <= n; i++)
+    if (lua_type(L, i) != LUA_TSTRING) arg_typeerror(L, i, "a module's name, or true");
+  for (i = 1; i <= n; i++)
+    if (!modimage_fresh(lua_tostring(L, i))) return luaL_error(L, "not enough memory");
+  return 0;
+}
+
+const luaL_Reg load_functions[] = { { "fresh", l_fresh }, { NULL, NULL } };

@@ -14,6 +14,9 @@ int load_file (lua_State *L, const char *path, const char *mode);
 int l_loadfile (lua_State *L);         /* loadfile, dofile: the base library's */
 int l_dofile (lua_State *L);
 
+/* goro.stats: fields of the table on top that tell of files and images. */
+void load_stats (lua_State *L);
+
 /* Instead of the stock searcher of Lua modules.  Upvalue 1: that one; 2: the package table. */
 int search_lua (lua_State *L);
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include "lua_args.h"
+#include "lua_load.h"
 #include "leaks.h"
 #include "report.h"
 
@@ -20,7 +21,7 @@ static void field (lua_State *L, const char *name, lua_Integer n) {
 ** processor given to another thread, since its own is inside C), preemptions, messages (received
 ** from channels), bytes_marshalled (of strings, tables, functions on their way).  As they are now:
 ** live (goroutines, main scripts counted), runnable, maxprocs, idle_procs, workers (threads),
-** parked_workers, spinning_workers.
+** parked_workers, spinning_workers.  Of files and images: see load_stats.
 */
 static int l_stats (lua_State *L) {
   static const char *const names[] = {
@@ -41,6 +42,7 @@ static int l_stats (lua_State *L) {
   field(L, "workers", f.workers);
   field(L, "parked_workers", f.parked_workers);
   field(L, "spinning_workers", f.spinning);
+  load_stats(L);
   return 1;
 }
 

@@ -27,6 +27,7 @@
 #include "debug.h"
 #include "hostlook.h"
 #include "marshal.h"
+#include "modimage.h"
 #include "report.h"
 #include "run.h"
 #include "start.h"
@@ -507,6 +508,7 @@ static int prepare_k (lua_State *L, int status, lua_KContext ctx) {
     lua_callk(L, 0, 0, (lua_KContext)f, prepare_k);
     return prepare_k(L, LUA_OK, (lua_KContext)f);
   }
+  if (s->asleep) modimage_wake(L, s);
   if (s->start_image != NULL) {
     start_fill(L, s, s->start_image, 1);
     start_free(s->start_image);
@@ -610,7 +612,7 @@ static int open (State *s) {
   Start *st = s->start_image;
   if (!state_open(s)) return -1;
   if (st == NULL) {
-    lua_pushcfunction(s->L, run_body);
+    lua_pushcfunction(s->L, s->making != NULL ? modimage_load : run_body);
     return 0;
   }
   start_bind(s, st);
@@ -635,6 +637,7 @@ static Outcome run (M *m, G *g) {
       return RUN_DEAD;
     }
   }
+resume:
   s->yielding = Y_NONE;
   m->curl = s->cur;
   if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
@@ -651,6 +654,12 @@ static Outcome run (M *m, G *g) {
         fail_text(s, "attempt to yield from outside a coroutine");
         break;
     }
+  }
+  else if (status == LUA_OK && s->loading) {       /* its modules are there: now its function */
+    modimage_take(s);
+    lua_pushcfunction(s->L, run_body);
+    nargs = 0;
+    goto resume;
   }
   else if (status != LUA_OK && !host_closing(g->host)) failed(s->L, s);
   return end(s, m);

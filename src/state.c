@@ -9,6 +9,7 @@
 #include "fault.h"
 #include "image.h"
 #include "marshal.h"
+#include "modimage.h"
 #include "run.h"
 #include "start.h"
 #include "stdlibs.h"
@@ -403,7 +404,8 @@ static ArenaPool *pool_here (void) {
 
 bool state_open (State *s) {
   lua_State *L = NULL;
-  if (image_there()) L = image_open(s, pool_here());
+  if (s->making != NULL) L = modimage_open(s);
+  else if (image_there()) L = image_open(s, pool_here());
   else {
     L = open_without_image(s);
     s->L = NULL;
@@ -445,7 +447,8 @@ void state_close (State *s) {
     lua_close(L);
   }
   s->L = NULL;
-  if (s->lazy_libs) image_close(s, m != NULL ? m->pool : NULL);
+  if (s->making != NULL) modimage_give_up(s);
+  if (s->lazy_libs && !s->is_maker) image_close(s, m != NULL ? m->pool : NULL);
   else arena_free(s->arena, NULL);
   s->arena = NULL;
 }
@@ -456,7 +459,9 @@ void state_free (State *s) {
   if (s->start != NULL) msg_free(s->start);
   if (s->start_image != NULL) start_free(s->start_image);
   if (s->code_slots != NULL) start_forget(s);
+  if (s->making != NULL) modimage_give_up(s);
   image_unref(s->image);
+  free(s->mods);
   heritage_unref(s->heritage);
   origin_unref(s->origin);
   origin_unref(s->latest);
@@ -521,6 +526,8 @@ void hoststate_close (HostState *hs) {
   handle_disown_all(s);
   heritage_unref(s->heritage);
   s->heritage = NULL;
+  free(s->mods);
+  s->mods = NULL;
   origin_unref(s->latest);
   s->latest = NULL;
   free(s->modref.bloom);

@@ -87,12 +87,18 @@ typedef struct State {
   ModRef modref;                       /* [O] */
   struct Classes *classes;             /* [O] NULL: no class has crossed here */
   struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
+  struct Image *making;                /* [O] counted; the image it is to make, or NULL */
+  struct ModNames *mods;               /* [O] modimage.c's, or NULL */
   struct CodeSlot *code_slots;         /* [O] functions that started goroutines (start.c) */
   struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
   uint64_t bound;                      /* [O] which of the handles in the image are there */
   uint32_t nuserdata, nhandles;        /* [O] full userdata made in it, and ours among them */
   bool inheriting;                     /* [O] its heritage is being made */
   bool lazy_libs;                      /* [I] its libraries are lazy */
+  bool loading;                        /* [O] it loads the modules of 'making' */
+  bool is_maker;                       /* [O] its arena is the large one of a maker */
+  bool asleep;                         /* [O] modimage_wake is to be called */
+  bool spawned;                        /* [O] it has started a goroutine */
   bool must_close;                     /* [O] something in it has a finaliser */
   uint64_t lazy[NLAZY][LAZY_WORDS];    /* [O] names that were put into lazy tables */
   struct HostState *hs;                /* [I] of the host it belongs to */

@@ -771,6 +771,11 @@ function goro.num_goroutine() end
 ---@field workers integer threads of goro's
 ---@field parked_workers integer of these, how many sleep
 ---@field spinning_workers integer how many look for work
+---@field compiled integer source files compiled for require, loadfile and dofile
+---@field compile_hits integer loads that needed no compiler
+---@field images integer images of functions and of modules that are in use
+---@field image_bytes integer what they take
+---@field module_images goro.ModuleImage[] sets of modules that goroutines asked for
 
 ---The scheduler's figures: its counters, and how things are now.
 ---@return goro.Stats stats
@@ -784,6 +789,20 @@ function goro.lock_thread() end
 
 ---Takes one `lock_thread` back; does nothing if there is none.  Go: `runtime.UnlockOSThread`.
 function goro.unlock_thread() end
+
+---A set of modules that goroutines start with, or will.
+---@class goro.ModuleImage
+---@field modules string their names: "a, b"
+---@field state "counting"|"making"|"ready"|"refused"
+---@field reason? string why it was refused
+---@field bytes integer what it takes
+---@field goroutines integer how many were started from it
+
+---Keeps modules out of images: their bodies run anew in every goroutine of this process that
+---requires them, from now on (see docs/images.md).  Raises if an argument is no string.
+---@param name string|true a module's name; true: all modules
+---@param ... string further names
+function goro.fresh(name, ...) end
 
 ---A goroutine that can never run again.
 ---@class goro.Leak
