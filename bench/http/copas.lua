@@ -16,7 +16,9 @@ copas.addserver(server, function(s)
       line = s:receive("*l")
       if not line then return end
       local name, value = line:match("^([^%s:]+):%s*(.-)%s*$")
-      if name and name:lower() == "connection" and value:lower() == "close" then keep = false end
+      if name and name:lower() == "connection" and value:lower() == "close" then
+        keep = false
+      end
     until line == ""
     s:send(answer)
     if not keep then return end

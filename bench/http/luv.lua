@@ -23,7 +23,9 @@ server:listen(4096, function()
       local keep = true
       for line in head:gmatch("(.-)\r\n") do
         local name, value = line:match("^([^%s:]+):%s*(.-)%s*$")
-        if name and name:lower() == "connection" and value:lower() == "close" then keep = false end
+        if name and name:lower() == "connection" and value:lower() == "close" then
+        keep = false
+      end
       end
       c:write(answer)
       if not keep then
