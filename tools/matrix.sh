@@ -4,6 +4,10 @@
 # -DLUA_USE_APICHECK checks each call of ours; built with -fsanitize=address or thread it lets the
 # sanitizer see what Lua itself does (then MATRIX_FLAGS="-fsanitize=..." for goro, too).
 #
+# The API checks of Lua 5.4.0 to 5.4.3 refuse what is right: a pcall, or any function that calls
+# protected, in a __close that coroutine.close runs ("cannot do calls on non-normal thread"; the
+# stock pcall, too).  With these leave out the specs that do so, by SPECS.
+#
 #   SPECS=spec/chan_spec.lua   some specs only       MATRIX="plain gc"   some of the columns only
 #
 # How to get such a Lua from Debian's sources, with deb-src lines in the sources list:
@@ -11,7 +15,7 @@
 #     -fsanitize=address -o PREFIX/bin/lua $(ls *.c | grep -v luac.c) -lm -ldl -Wl,-E; and its headers
 set -uo pipefail
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || { sed -n '2,13p' "$0"; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,17p' "$0"; exit 2; }
 
 columns=${MATRIX:-plain noimage gc}
 here=$PWD
