@@ -364,5 +364,6 @@ local was, is = before.sum / before.n, after.sum / after.n
 print(("memory: %.0f KiB on average from second %.0f to %.0f, %.0f KiB at the end (%+.1f%%)"):format(
   was, warm / 2, warm, is, (is / was - 1) * 100))
 if left > 0 then error(left .. " goroutines are left") end
-if is > was * 1.05 then error("memory grows") end
+-- What goro keeps for reuse fills slowly: 16 MB of large blocks, and what each thread spares.
+if is > was * 1.05 + 20 * 1024 then error("memory grows") end
 print("soak: ok")
