@@ -211,6 +211,51 @@ describe("the example", function()
   end)
 end)
 
+describe("examples/json_server", function()
+  local goro = require("goro")
+
+  -- Starts it, asks for `targets` on one connection, and returns what it answered.
+  local function ask(options, targets)
+    local pipe = assert(io.popen("exec sh -c 'echo $$; exec tools/lua examples/json_server.lua "
+      .. "--addr 127.0.0.1:0 " .. options .. "'"))
+    local pid, answers = pipe:read("l"), {}
+    local addr = assert(pipe:read("l")):match("^http://(.*)/$")
+    local ok, err = pcall(function()
+      local c <close> = assert(goro.net.dial(addr, 20))
+      for i, target in ipairs(targets) do
+        c:write("GET " .. target .. " HTTP/1.1\r\n\r\n")
+        local status, length = assert(c:read_line(20)), nil
+        for _ = 1, 2 do
+          length = assert(c:read_line(20)):match("^Content%-Length: (%d+)$") or length
+        end
+        c:read_line(20)
+        answers[i] = status:match("%d%d%d") .. " " .. assert(c:read_full(length + 0, 20))
+      end
+    end)
+    os.execute("kill " .. pid)
+    pipe:close()
+    if not ok then error(err, 0) end
+    return answers
+  end
+
+  for _, mode in ipairs { "", "--long-lived" } do
+    it("answers each request with the right JSON " .. mode, function()
+      local targets = {}
+      for i = 1, 8 do targets[i] = "/order?items=" .. i end
+      targets[9] = "/nothing"
+      local answers = ask(mode, targets)
+      for i = 1, 8 do
+        local total = 0
+        for k = 1, i do total = total + k * 1.5 * k end
+        assert.equal("200", answers[i]:sub(1, 3))
+        assert.truthy(answers[i]:find(('"total":%.1f'):format(total), 1, true), answers[i])
+        assert.equal(i, select(2, answers[i]:gsub('"name"', "")))
+      end
+      assert.equal("404", answers[9]:sub(1, 3))
+    end)
+  end
+end)
+
 describe("the list of examples", function()
   it("in README.md has every one of them, and no other", function()
     local file = assert(io.open("examples/README.md"))

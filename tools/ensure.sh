@@ -64,6 +64,7 @@ look () {
   need luarocks "LuaRocks" has_command luarocks
   need lua-cjson "lua-cjson for Lua 5.4" has_module cjson
   need lua-penlight "Penlight for Lua 5.4" has_module pl.path
+  need lua-dkjson "dkjson for Lua 5.4" has_module dkjson
   need lua-lpeg "LPeg for Lua 5.4" has_module lpeg
   need lua-socket "LuaSocket for Lua 5.4" has_module socket
   need lua-sql-sqlite3 "LuaSQL's SQLite driver for Lua 5.4" has_module luasql.sqlite3
