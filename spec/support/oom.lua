@@ -262,8 +262,8 @@ function scenarios.echo()
   end, { after = after, slack = 20 }
 end
 
--- Classes that a fresh state has not seen, or seen in a trip that failed: home again they are the
--- originals.
+-- Classes that a fresh state has not seen, or seen in a trip that failed: home again they are
+-- the originals.
 function scenarios.strangers()
   local trip, in_step, stop, classes
   local function prepare()
