@@ -430,6 +430,29 @@ describe("a goroutine #goroutine", function()
       assert.equal("for", what)
     end)
 
+    it("searchers before the stock ones, which keep their order", function()
+      package.preload["goro spec preloaded"] = function() return "preloaded" end
+      for place = 1, 5 do
+        table.insert(package.searchers, place, function(name)
+          if name == "goro spec searched" then return function() return { place } end end
+        end)
+        local ok, n, at, preloaded, lua, c = pcall(in_goroutine, function()
+          local where
+          for i, searcher in ipairs(package.searchers) do
+            local ok, found = pcall(searcher, "goro spec searched")
+            if ok and type(found) == "function" then where = i end
+          end
+          return #package.searchers, where, require("goro spec preloaded"),
+            (require("spec.support")), (pcall(require, "lfs"))
+        end)
+        table.remove(package.searchers, place)
+        assert.is_true(ok, n)
+        assert.same({ 5, place, "preloaded", "table", true },
+          { n, at, preloaded, type(lua), c })
+      end
+      package.preload["goro spec preloaded"] = nil
+    end)
+
     it("arg, as a copy", function()
       local out = script.ok([[
         local goro = require("goro")

@@ -86,9 +86,10 @@ static void sweep (lua_State *L, Classes *cs) {
     lua_pushnil(L);
     while (lua_next(L, -2)) {
       r = lua_touserdata(L, -1);
-      r->live = true;
-      bloom_add(cs, lua_topointer(L, -2));
       lua_pop(L, 1);
+      if (r == NULL) continue;         /* a binding that failed */
+      r->live = true;
+      bloom_add(cs, lua_topointer(L, -1));
     }
   }
   lua_pop(L, 1);
@@ -149,16 +150,22 @@ static void push_weak (lua_State *L, const char *key, const char *mode) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, key);
 }
 
+/* Both ways or neither: a table known one way only would cross as a new class.  So the second
+** entry has its room, and tells nothing, before the first is made. */
 void classes_bind (lua_State *L, State *s, ClassRec *r, int idx) {
   idx = lua_absindex(L, idx);
+  push_weak(L, &map_key, "k");
+  lua_pushvalue(L, idx);
+  lua_pushboolean(L, 0);
+  lua_rawset(L, -3);
   push_weak(L, &table_key, "v");
   lua_pushvalue(L, idx);
   lua_rawsetp(L, -2, r->c);
-  push_weak(L, &map_key, "k");
+  lua_pop(L, 1);
   lua_pushvalue(L, idx);
   lua_pushlightuserdata(L, r);
-  lua_rawset(L, -3);
-  lua_pop(L, 2);
+  lua_rawset(L, -3);                   /* cannot fail */
+  lua_pop(L, 1);
   bloom_add(s->classes, lua_topointer(L, idx));
 }
 

@@ -416,6 +416,7 @@ int sched_ensure (void) {
 }
 
 void start_m (P *pp, bool spinning) {
+  bool asked_for;
   M *m;
   lock_acquire(&sched.lock);
   if (pp == NULL) {
@@ -451,9 +452,12 @@ void start_m (P *pp, bool spinning) {
       return;
     }
   }
+  lock_acquire(&sched.lock);
+  asked_for = m == NULL && sched.max_threads < MAX_THREADS;
+  lock_release(&sched.lock);
   no_thread(pp, m);
   if (spinning) sub_seq(&sched.nspinning, 1);
-  store_seq(&sched.starved, 1);
+  store_seq(&sched.starved, asked_for ? STARVED_ASKED : STARVED);
   sysmon_wake();
 }
 

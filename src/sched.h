@@ -57,7 +57,9 @@ typedef struct Sched {
   _Atomic(uint32_t) netpolling;        /* [A] it sleeps in netpoll */
   _Atomic(uint32_t) stopping;          /* [A] */
   _Atomic(uint32_t) ensured;           /* [A] sysmon and a worker run */
-  _Atomic(uint32_t) starved;           /* [A] the last thread that was wanted could not be had */
+  _Atomic(uint32_t) starved;           /* [A] the last thread that was wanted could not be had: */
+#define STARVED 1                      /* says so if it lasts */
+#define STARVED_ASKED 2                /* goro.max_threads was called: as it was asked for */
   Host *hosts;                         /* [L] */
   _Atomic(uint32_t) nhosts;            /* [A] changed under the lock */
   /* sysmon */

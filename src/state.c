@@ -94,7 +94,19 @@ static char *copy_string (lua_State *L, int t, int i, size_t *len) {
   return c;
 }
 
-/* { preload = {...}, searchers = { [i] = f } } with what is not stock; or nil. */
+/*
+** The address of the stock searcher on top, wherever it stands: each has an upvalue, that of a
+** goroutine's state (lua_runtime.c) the stock one itself.  0: it is none.
+*/
+static lua_Integer stock_searcher (lua_State *L) {
+  lua_CFunction f = lua_tocfunction(L, -1);
+  if (f == NULL || lua_getupvalue(L, -1, 1) == NULL) return 0;
+  if (lua_iscfunction(L, -1)) f = lua_tocfunction(L, -1);
+  lua_pop(L, 1);
+  return (lua_Integer)(intptr_t)f;
+}
+
+/* { preload = {...}, searchers = { f or the address of a stock one } }; nil: all is stock. */
 static void push_package (lua_State *L) {
   int e, i, n;
   bool any = false;
@@ -116,10 +128,11 @@ static void push_package (lua_State *L) {
     lua_newtable(L);
     n = (int)lua_rawlen(L, s);
     for (i = 1; i <= n; i++) {
+      lua_Integer stock;
       lua_rawgeti(L, s, i);
-      if (lua_iscfunction(L, -1)) {    /* stock ones have upvalues and a place of their own */
+      if ((stock = stock_searcher(L)) != 0) {
         lua_pop(L, 1);
-        lua_pushinteger(L, i);
+        lua_pushinteger(L, stock);
       }
       else any = any || lua_isfunction(L, -1);
       lua_rawseti(L, -2, i);
@@ -190,6 +203,20 @@ void heritage_arg (lua_State *L, State *s) {
   else lua_pushnil(L);
 }
 
+/* Replace the address on top by the stock searcher of that address in the list at 't'. */
+static bool push_stock (lua_State *L, int t, lua_Integer address) {
+  int i, n = (int)lua_rawlen(L, t);
+  for (i = 1; i <= n; i++) {
+    lua_rawgeti(L, t, i);
+    if (stock_searcher(L) == address) {
+      lua_replace(L, -2);
+      return true;
+    }
+    lua_pop(L, 1);
+  }
+  return false;
+}
+
 void heritage_package (lua_State *L, State *s) {
   Heritage *h = s->heritage;
   int top = lua_gettop(L), pkg;
@@ -226,16 +253,13 @@ void heritage_package (lua_State *L, State *s) {
       lua_createtable(L, n, 0);
       for (i = 1; i <= n; i++) {
         lua_rawgeti(L, sn, i);
-        if (lua_isinteger(L, -1)) {    /* the stock one of that number, if it has one */
-          lua_rawgeti(L, sn + 1, lua_tointeger(L, -1));
-          lua_remove(L, -2);
-          if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            continue;
-          }
+        if (lua_isinteger(L, -1) && !push_stock(L, sn + 1, lua_tointeger(L, -1))) {
+          lua_pop(L, 1);
+          continue;
         }
         lua_rawseti(L, sn + 2, (lua_Integer)lua_rawlen(L, sn + 2) + 1);
       }
+      if (n < (int)lua_rawlen(L, sn + 1)) n = (int)lua_rawlen(L, sn + 1);
       for (i = 1; i <= n; i++) {       /* the same table: 'require' looks at its own upvalue */
         lua_rawgeti(L, sn + 2, i);
         lua_rawseti(L, sn + 1, i);

@@ -194,8 +194,9 @@ static void *sysmon_main (void *arg) {
     look_at_descriptors(now);
     if (load_seq(&sched.starved)) {    /* timers that nobody sleeps for count, too */
       if (timers_next_all() != FOREVER && load_seq(&sched.poll_until) == 0) wake_p();
+      bool asked = load_rlx(&sched.starved) == STARVED_ASKED;
       if (starved == 0) starved = now;
-      else if (starved > 0 && now - starved > SECOND) {
+      else if (starved > 0 && now - starved > SECOND && !asked) {
         fputs("goro: no thread can be started; goroutines wait for one\n", stderr);
         starved = -1;
       }

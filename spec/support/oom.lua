@@ -222,14 +222,14 @@ function scenarios.object()
   return channel_trip(function() return goro.chan(2) end, rawequal)
 end
 
--- Both sides in goroutines of their own.
-function scenarios.echo()
+-- A goroutine that sends back what it gets, and how to bring it in step after a failure.
+local function echoing()
   local to, from = goro.chan(), goro.chan()
   goro.go(function()
     local function answer()
       local ok, v = pcall(to.recv, to)
       if ok and v == nil then return true end
-      collectgarbage()
+      if type(v) == "table" then collectgarbage() end      -- (what a failure left stays)
       from:send({ ok, v })
     end
     while true do
@@ -238,17 +238,55 @@ function scenarios.echo()
       if not ok then from:send(false) end          -- (that needs no memory)
     end
   end)
+  local function trip(v)
+    to:send(v)
+    local r = from:recv()
+    if not r or not r[1] then error(r and r[2] or "not enough memory", 0) end
+    return r[2]
+  end
+  return trip, function()
+    while goro.select { { send = to, value = "sync" }, { recv = from } } ~= 1 do end
+    repeat local r = from:recv() until r and r[2] == "sync"
+  end, function() to:close() end
+end
+
+-- Both sides in goroutines of their own.
+function scenarios.echo()
+  local trip, after = echoing()
   local Class = { f = function() return 1 end }
   Class.__index = Class
   return function()
-    to:send({ setmetatable({ 1 }, Class), print, function() return Class end, ("x"):rep(100) })
-    local r = from:recv()
-    if not r or not r[1] then error(r and r[2] or "not enough memory", 0) end
-    check(r[2][1]:f() == 1 and r[2][3]() == Class and getmetatable(r[2][1]) == Class)
-  end, { after = function()
-    while goro.select { { send = to, value = "sync" }, { recv = from } } ~= 1 do end
-    repeat local r = from:recv() until r and r[2] == "sync"
-  end, slack = 20 }
+    local r = trip({ setmetatable({ 1 }, Class), print, function() return Class end,
+      ("x"):rep(100) })
+    check(r[1]:f() == 1 and r[3]() == Class and getmetatable(r[1]) == Class)
+  end, { after = after, slack = 20 }
+end
+
+-- Classes that a fresh state has not seen, or seen in a trip that failed: home again they are
+-- the originals.
+function scenarios.strangers()
+  local trip, in_step, stop, classes
+  local function prepare()
+    if trip then in_step() return end
+    trip, in_step, stop = echoing()
+    trip(true)                         -- it is there
+    classes = {}
+    for i = 1, 5 do
+      classes[i] = { number = i }
+      classes[i].__index = classes[i]
+    end
+  end
+  return function()
+    if not trip then prepare() end     -- (else `after` did)
+    local list = {}
+    for i, class in ipairs(classes) do list[i] = setmetatable({}, class) end
+    list = trip(list)
+    for i, class in ipairs(classes) do
+      check(list[i].number == i and getmetatable(list[i]) == class, "another class came home")
+    end
+    stop()
+    trip = nil
+  end, { after = prepare, slack = 400 }
 end
 
 -- Started goroutines: what fails there is a panic, raised here.

@@ -15,6 +15,7 @@ typedef struct Task Task;
 typedef Outcome (*Step) (M *m, G *g, Task *t);
 
 struct Task {
+  G *g;
   Step step;
   Fd *fd, *other;
   int64_t left;
@@ -51,6 +52,7 @@ static Task *spawn (M *m, Step step, Fd *fd, int64_t n) {
   G *g = g_new(host);
   Task *t = calloc(1, sizeof *t);
   CHECK(g != NULL && t != NULL);
+  t->g = g;
   t->step = step;
   t->fd = fd;
   t->left = n;
@@ -60,10 +62,8 @@ static Task *spawn (M *m, Step step, Fd *fd, int64_t n) {
 }
 
 static void start (M *m, Task *t) {
-  G *g = host->all;
-  while (g->state != t) g = g->hnext;
   sysmon_start();
-  sched_ready(m, g, false);
+  sched_ready(m, t->g, false);
 }
 
 static void wait_for_all (M *m) {
