@@ -13,18 +13,20 @@
 #undef free
 
 static _Atomic(uint32_t) mode;
-static _Atomic(uint64_t) chosen, asked, failed;
+static _Atomic(uint64_t) chosen, asked, failed, armed;
 static _Atomic(int64_t) blocks;
 static _Atomic(uint32_t) exact;
 
-/* What Lua was refused on this thread: it collects and asks for the very same again. */
-static __thread struct { const void *p; size_t osize, nsize; bool is; } refused;
+/* What Lua was refused on this thread: it collects and asks for the very same again.  (A state
+** in the making does not; what it was refused under an earlier arming says nothing now.) */
+static __thread struct { const void *p; size_t osize, nsize; uint64_t armed; bool is; } refused;
 
 void fault_arm (uint32_t how, uint64_t n) {
   store_rlx(&mode, FAULT_NONE);
   store_rlx(&chosen, n);
   store_rlx(&asked, 0);
   store_rlx(&failed, 0);
+  add_rlx(&armed, 1);
   store_seq(&mode, how);
 }
 
@@ -60,10 +62,12 @@ bool fault_lua (const void *p, size_t osize, size_t nsize) {
   }
   if (refused.is) {
     refused.is = false;
-    if (refused.p == p && refused.osize == osize && refused.nsize == nsize) return true;
+    if (refused.armed == load_rlx(&armed) && refused.p == p && refused.osize == osize &&
+        refused.nsize == nsize) return true;
   }
   if (!due()) return false;
   refused.is = true;
+  refused.armed = load_rlx(&armed);
   refused.p = p;
   refused.osize = osize;
   refused.nsize = nsize;
