@@ -228,7 +228,7 @@ describe("errgroup #errgroup", function()
       local wg = goro.WaitGroup()
       for i = 1, 5 do
         wg:go(function() g:go(function() order:send(i) end) end)
-        goro.sleep(0.002)
+        support.all_blocked()
       end
       hold:close()
       wg:wait()
