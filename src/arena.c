@@ -332,8 +332,9 @@ static void block_free (Arena *a, void *p, size_t size) {
 ** behind an array's last element, or between the members of a structure, the word they stand in
 ** might be taken for a pointer.
 */
-static void clear_rest (void *p, size_t keep, size_t size) {
-  size_t all = size <= MAX_SMALL ? class_size(class_of(size)) : round_up(size);
+static void clear_rest (Arena *a, void *p, size_t keep, size_t size) {
+  size_t all = size <= MAX_SMALL ? class_size(class_of(size)) :
+               is_inner(a, p) ? round_up(size) : size;
   memset((char *)p + keep, 0, all - keep);
 }
 
@@ -366,7 +367,7 @@ void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
     memcpy(q, p, osize < nsize ? osize : nsize);
     block_free(a, p, osize);
   }
-  if (a->inner && q != NULL) clear_rest(q, osize < nsize ? osize : nsize, nsize);
+  if (a->inner && q != NULL) clear_rest(a, q, osize < nsize ? osize : nsize, nsize);
   a->used += nsize - osize;
   return q;
 }
