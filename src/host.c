@@ -86,7 +86,7 @@ void g_spare_drop (M *m) {
 
 G *g_new (Host *h) {
   G *g = g_alloc();
-  int64_t n;
+  uint64_t id;
   if (g == NULL) return NULL;
   g->host = h;
   if (sched.hooks.room > 0) g->state = g + 1;
@@ -97,33 +97,30 @@ G *g_new (Host *h) {
     g_release(g);
     return NULL;
   }
-  n = load_rlx(&h->lastid) + 1;        /* (both are changed under the lock only) */
-  store_rlx(&h->lastid, n);
-  g->id = (uint64_t)n;
+  id = load_rlx(&h->lastid) + 1;       /* (changed under the lock only) */
+  store_rlx(&h->lastid, id);
+  g->id = id;
   g->hnext = h->all;
   if (h->all != NULL) h->all->hprev = g;
   h->all = g;
-  n = load_rlx(&h->ng);
-  store_rel(&h->ng, n + 1);
-  if (n == 0) add_rlx(&h->refs, 1);    /* goroutines have one together */
+  if (add_acqrel(&h->ng, 1) == 0) add_rlx(&h->refs, 1);        /* goroutines have one together */
   lock_release(&h->lock);
   return g;
 }
 
+/* It counts in h->ng until the lock is released to the last: whoever releases a lock may look at
+** it once more after another could take it, and end the host. */
 void g_unlink (G *g) {
   Host *h = g->host;
-  int64_t n;
   lock_acquire(&h->lock);
   if (g->hprev != NULL) g->hprev->hnext = g->hnext;
   else h->all = g->hnext;
   if (g->hnext != NULL) g->hnext->hprev = g->hprev;
   g->hnext = g->hprev = NULL;
-  n = load_rlx(&h->ng) - 1;
-  store_rel(&h->ng, n);
-  if (n == 0 && host_closing(h)) note_wake(&h->ended);  /* before the unlock: host_end may
-                                                           free h after */
   lock_release(&h->lock);
-  if (n == 0) host_unref(h);
+  if (sub_acqrel(&h->ng, 1) != 1) return;
+  if (host_closing(h)) note_wake(&h->ended);
+  host_unref(h);
 }
 
 void g_free (G *g) { g_release(g); }
