@@ -390,3 +390,20 @@ bool worker_sleep (M *m, GList *ready) {
   if (!load_seq(&sched.stopping)) expire_all(NULL);
   return true;
 }
+
+/* ---------------------------------------------------------------- looked at by others */
+
+bool m_look_up (uint32_t id, MLook *l) {
+  bool ok;
+  lock_acquire(&sched.lock);
+  l->m = load_rlx(&sched.allm[id]);
+  ok = l->m != NULL && load_acq(&l->m->cpu_known);
+  if (ok) {
+    l->is_host = l->m->is_host;
+    l->tid = l->m->tid;
+    l->cpuclock = l->m->cpuclock;
+    l->thread = l->m->thread;
+  }
+  lock_release(&sched.lock);
+  return ok;
+}

@@ -176,6 +176,10 @@ void handoff_p (P *pp);
 void wake_p (void);
 void nap_timer_added (int64_t when);
 void start_m (P *pp, bool spinning);
+/* What others need of an M's thread, copied under the lock: a host's M may be forgotten and used
+** anew.  false: there is none, or it has not begun. */
+typedef struct MLook { M *m; bool is_host; int tid; clockid_t cpuclock; pthread_t thread; } MLook;
+bool m_look_up (uint32_t id, MLook *l);
 void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
 void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
 void check_dead_locked (GList *dead);

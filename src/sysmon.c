@@ -41,25 +41,7 @@ static int64_t soonest = FOREVER;              /* when the next slice may be ove
 
 static int nretaken;                   /* Ms with 'retaken' set; sysmon's own */
 
-/* What sysmon needs of an M, copied under the lock: a host's M may be forgotten and used anew. */
-typedef struct Look { M *m; bool is_host; int tid; clockid_t cpuclock; pthread_t thread; } Look;
-
-static bool look_up (uint32_t id, Look *l) {
-  bool ok;
-  lock_acquire(&sched.lock);
-  l->m = load_rlx(&sched.allm[id]);
-  ok = l->m != NULL && load_acq(&l->m->cpu_known);
-  if (ok) {
-    l->is_host = l->m->is_host;
-    l->tid = l->m->tid;
-    l->cpuclock = l->m->cpuclock;
-    l->thread = l->m->thread;
-  }
-  lock_release(&sched.lock);
-  return ok;
-}
-
-static bool retake (P *pp, const Look *l, uint32_t word, uint32_t tick, int64_t cpu) {
+static bool retake (P *pp, const MLook *l, uint32_t word, uint32_t tick, int64_t cpu) {
   if (!cas_acqrel(&pp->word, &word, P_OWNED)) return false;
   if (!l->is_host && load_rlx(&l->m->retaken) == 0 && tick != 0) {
     store_rlx(&l->m->retaken_since, pp->seen_when);
@@ -75,14 +57,14 @@ static bool retake (P *pp, const Look *l, uint32_t word, uint32_t tick, int64_t 
 /* One P.  true: something was done. */
 static bool look_at (P *pp, int64_t now) {
   uint32_t word = load_acq(&pp->word), tick = load_rlx(&pp->schedtick);
-  Look l;
+  MLook l;
   int64_t cpu, limit;
   uint32_t slice = 0;
   if ((word & 3) != P_LENT) {
     pp->seen_word = word;
     return false;
   }
-  if (!look_up(word >> 2, &l)) return false;
+  if (!m_look_up(word >> 2, &l)) return false;
   if (goro_maybe(4)) return retake(pp, &l, word, 0, 0);
   cpu = os_thread_cpu(l.cpuclock);
   if (word != pp->seen_word || tick != pp->seen_tick) {
@@ -120,9 +102,9 @@ static void look_at_retaken (void) {
   uint32_t i;
   nretaken = 0;
   for (i = 1; i < load_acq(&sched.nallm); i++) {
-    Look l;
+    MLook l;
     uint32_t tick;
-    if (!look_up(i, &l) || l.is_host || (tick = load_rlx(&l.m->retaken)) == 0) continue;
+    if (!m_look_up(i, &l) || l.is_host || (tick = load_rlx(&l.m->retaken)) == 0) continue;
     if (load_acq(&l.m->tick) != tick)
       store_rlx(&l.m->retaken, 0);     /* another slice: it has a P */
     else if (os_thread_cpu(l.cpuclock) - l.m->retaken_cpu > SLICE / 4 &&

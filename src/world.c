@@ -48,34 +48,16 @@ int world_procs (void) {
 void world_hold (void) { os_mutex_lock(&world_lock); }
 void world_release (void) { pthread_mutex_unlock(&world_lock); }
 
-/* What sysmon and we know of an M's thread, copied under the lock: a host's may leave. */
-typedef struct Look { M *m; bool is_host; int tid; clockid_t cpuclock; pthread_t thread; } Look;
-
-static bool look_up (uint32_t id, Look *l) {
-  bool ok;
-  lock_acquire(&sched.lock);
-  l->m = load_rlx(&sched.allm[id]);
-  ok = l->m != NULL && load_acq(&l->m->cpu_known);
-  if (ok) {
-    l->is_host = l->m->is_host;
-    l->tid = l->m->tid;
-    l->cpuclock = l->m->cpuclock;
-    l->thread = l->m->thread;
-  }
-  lock_release(&sched.lock);
-  return ok;
-}
-
 /*
 ** Ask the slice that worker 'id' runs, if any, to yield.  true: it may yet; false: nothing more
 ** comes of asking, and its P can be taken.
 */
 static bool ask (uint32_t id, M *self) {
-  Look l = { NULL, false, 0, 0, 0 };
+  MLook l = { NULL, false, 0, 0, 0 };
   int64_t cpu;
   uint32_t tick;
   bool sleeps, quiet;
-  if (!look_up(id, &l) || l.is_host || l.m == self || load_acq(&l.m->curhost) == NULL ||
+  if (!m_look_up(id, &l) || l.is_host || l.m == self || load_acq(&l.m->curhost) == NULL ||
       load_acq(&l.m->orphan))
     return false;
   tick = load_acq(&l.m->tick);
