@@ -95,7 +95,7 @@ describe("an unkind system #adverse #nosan #nochaos", function()
       goro.sleep(0)
       local files = {}
       for i = 1, 100 do files[i] = io.open("/dev/null") end
-      assert(#files < 60)
+      assert(#files < 64)
     ]] .. crowd .. [[
       local ok, err = io.open("/dev/null")
       assert(not ok and err:find("Too many open files", 1, true), err)

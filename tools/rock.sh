@@ -8,7 +8,7 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 tree=$tmp/tree
 mkdir "$tmp/goro" "$tmp/home" "$tmp/server" "$tmp/elsewhere"
-cp -R src lua goro-scm-1.rockspec "$tmp/goro"
+cp -R bin src lua goro-scm-1.rockspec "$tmp/goro"
 
 incdir=${LUA_INCDIR:-$(pkg-config --variable=includedir lua5.4 2>/dev/null || true)}
 for dir in "$incdir" "$incdir/lua5.4" /usr/include/lua5.4; do
@@ -37,11 +37,12 @@ fi
 
 names=$(sed -n 's/^    \["\(goro[^"]*\)"\] = .*/\1/p' goro-scm-1.rockspec)
 cd "$tmp/elsewhere"
+clean=(env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 -u LUA_INIT -u LUA_INIT_5_4 -u LD_PRELOAD
+  LUA_PATH="$tree/share/lua/5.4/?.lua;$tree/share/lua/5.4/?/init.lua"
+  LUA_CPATH="$tree/lib/lua/5.4/?.so" timeout -k 10 60)
+"${clean[@]}" "$tree/bin/goro-top" --help | grep -q goro-top
 # shellcheck disable=SC2086  # the names are arguments
-env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 -u LUA_INIT -u LUA_INIT_5_4 -u LD_PRELOAD \
-  LUA_PATH="$tree/share/lua/5.4/?.lua;$tree/share/lua/5.4/?/init.lua" \
-  LUA_CPATH="$tree/lib/lua/5.4/?.so" \
-  timeout -k 10 60 "${LUA:-lua5.4}" - $names <<'END'
+"${clean[@]}" "${LUA:-lua5.4}" - $names <<'END'
 local goro = require "goro"
 for _, name in ipairs(arg) do
   assert(package.searchpath(name, package.path) or package.searchpath(name, package.cpath))
