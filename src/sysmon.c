@@ -29,6 +29,7 @@
 
 #define TICK_MIN (SECOND / 50000)      /* 20 us */
 #define TICK_MAX (SECOND / 100)        /* 10 ms */
+#define TICK_IDLE (SECOND / 1000)      /* at most, when somebody runs again after all were idle */
 
 /* Does somebody wait who was not preempted? */
 static bool fresh_work_waits (P *pp) {
@@ -54,7 +55,7 @@ static bool retake (P *pp, const MLook *l, uint32_t word, uint32_t tick, int64_t
   return true;
 }
 
-/* One P.  true: something was done. */
+/* One P.  true: it was retaken. */
 static bool look_at (P *pp, int64_t now) {
   uint32_t word = load_acq(&pp->word), tick = load_rlx(&pp->schedtick);
   MLook l;
@@ -92,7 +93,7 @@ static bool look_at (P *pp, int64_t now) {
     pp->seen_when = now;
     store_rel(&l.m->preempt, slice);
     os_preempt_signal(l.thread);
-    return true;
+    return false;                      /* (no reason to look more often) */
   }
   return retake(pp, &l, word, slice, cpu);
 }
@@ -205,8 +206,7 @@ static void *sysmon_main (void *arg) {
         note_sleep(&sched.sysmon_note, load_rlx(&sched.nhosts) > 1 ? SECOND / 20 : FOREVER);
       note_clear(&sched.sysmon_note);
       store_seq(&sched.sysmon_waits, 0);
-      quiet = 0;
-      nap = TICK_MIN;
+      if (nap > TICK_IDLE) nap = TICK_IDLE;
     }
   }
   return NULL;
