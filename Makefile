@@ -122,13 +122,13 @@ build/fuzz/%: tests/fuzz/%.c $(fuzz_objects)
 	  -Wl,-E -o $@ $< $(fuzz_objects) $(FUZZ_LUA_LIBS) $(LDLIBS) -lm -ldl
 FUZZ_LUA_LIBS ?= -Wl,-Bstatic $(LUA_LIBS) -Wl,-Bdynamic
 
-build/nodlclose.so: tests/c/nodlclose.c
+build/nodlclose.so build/tsanjmp.so: build/%.so: tests/c/%.c
 	@mkdir -p $(@D)
 	$(SAN_CC) -O2 -fPIC -shared -o $@ $<
 
 # How specs start Lua under a tool.
 build/asan/bin/lua5.4 build/tsan/bin/lua5.4 build/valgrind/bin/lua5.4: build/%/bin/lua5.4: \
-    build/nodlclose.so tools/shim.sh
+    build/nodlclose.so build/tsanjmp.so tools/shim.sh
 	tools/shim.sh $*
 
 # --- running --------------------------------------------------------------------------------

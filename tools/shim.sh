@@ -8,11 +8,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 dir=$root/build/$kind
 lua=$(command -v "${LUA:-lua5.4}")
 nodlclose=$root/build/nodlclose.so
+more=
+if [ "$kind" = tsan ]; then more=" $root/build/tsanjmp.so"; fi
 
 case $kind in
   asan | tsan)
     library=$("${SAN_CC:-gcc}" -print-file-name="lib$kind.so")
-    command="LD_PRELOAD='$library $nodlclose' exec -a lua5.4 '$lua'"
+    command="LD_PRELOAD='$library $nodlclose$more' exec -a lua5.4 '$lua'"
     ;;
   valgrind)
     command="LD_PRELOAD='$nodlclose' exec valgrind -q --log-file='$dir/log.%p' \\
