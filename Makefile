@@ -42,7 +42,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -226,10 +226,16 @@ bench-plot: release build/bench/data.tsv build/bench/scale.md  ## draw docs/*.sv
 
 bench-docs:                                    ## all of it anew, into docs/performance.md, README
 	rm -f build/bench/data.tsv build/bench/table.md build/bench/scale.md
-	$(MAKE) --no-print-directory bench-plot
+	$(MAKE) --no-print-directory bench-plot bench-peers
 	tools/lua bench/docs.lua docs/performance.md table build/bench/table.md:1 \
 	  bounds build/bench/table.md:2 run build/bench/table.md:3 scale build/bench/scale.md
-	tools/lua bench/docs.lua README.md table build/bench/table.md:1 run build/bench/table.md:3
+	tools/lua bench/docs.lua README.md table build/bench/table.md:1 \
+	  run build/bench/table.md:3 peers build/bench/peers.md
+
+bench-peers: release                           ## beside luv's and cqueues' threads (if installed)
+	@mkdir -p build/bench
+	tools/lua bench/peers.lua --runs $(RUNS) --table build/bench/peers.md
+	@cat build/bench/peers.md
 
 fair: release                                  ## what preemption costs, and how late a sleeper wakes
 	bench/preempt.sh
