@@ -3,8 +3,8 @@
 -- For 10,000, 100,000 and 1,000,000 goroutines (no more than `most`): the time until all are
 -- started and parked, the time to wake and to end them, and the resident memory of each.  Every
 -- size runs in a process of its own, RUNS times, of which the quickest counts: what others do,
--- and a virtual machine's host that must first find the memory, only adds.  The last column says
--- by what the whole has grown for ten times as many.  With `one n` as arguments: one size, as
+-- and a virtual machine's host that must find the memory first, only adds.  The last column
+-- says by what the whole has grown for ten times as many.  With `one n` as arguments: one size, as
 -- numbers.
 
 local MOST, RUNS = 1000000, 5
