@@ -4,8 +4,8 @@
 -- started and parked, the time to wake and to end them, and the resident memory of each.  Every
 -- size runs in a process of its own, RUNS times, of which the quickest counts: what others do,
 -- and a virtual machine's host that must find the memory first, only adds.  The last column
--- says by what the whole has grown for ten times as many.  With `one n` as arguments: one size, as
--- numbers.
+-- says by what the whole has grown for ten times as many.  With `one n` as arguments: one size,
+-- as numbers.
 
 local MOST, RUNS = 1000000, 5
 
