@@ -28,9 +28,10 @@ end
 local idle = tonumber(options.timeout) or 60
 
 local reasons = {
-  [200] = "OK", [400] = "Bad Request", [403] = "Forbidden", [404] = "Not Found",
-  [405] = "Method Not Allowed", [413] = "Content Too Large", [431] = "Header Too Large",
-  [501] = "Not Implemented", [505] = "HTTP Version Not Supported",
+  [200] = "200 OK", [400] = "400 Bad Request", [403] = "403 Forbidden", [404] = "404 Not Found",
+  [405] = "405 Method Not Allowed", [413] = "413 Content Too Large",
+  [431] = "431 Header Too Large", [501] = "501 Not Implemented",
+  [505] = "505 HTTP Version Not Supported",
 }
 local types = {
   html = "text/html; charset=utf-8", txt = "text/plain; charset=utf-8", css = "text/css",
@@ -38,9 +39,9 @@ local types = {
 }
 
 local function response(status, body, kind, keep, head)
-  return ("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n%s"):format(
-    status, reasons[status], kind, #body, keep and "" or "Connection: close\r\n",
-    head and "" or body)
+  return "HTTP/1.1 " .. reasons[status] .. "\r\nContent-Type: " .. kind
+    .. "\r\nContent-Length: " .. #body .. (keep and "\r\n" or "\r\nConnection: close\r\n")
+    .. "\r\n" .. (head and "" or body)
 end
 
 local function failure(status)
@@ -59,8 +60,8 @@ local function file(root, path)
   return 200, body, types[path:match("%.(%w+)$")] or "application/octet-stream"
 end
 
---- Reads a request's head and skips its body -> request; or nil, the status to answer with, or
---- nil if there is none.
+--- Reads a request's head and skips its body -> method, target, keep the connection?; or nil,
+--- the status to answer with, or nil if there is none.
 local function request(c, wait)
   local line, why = c:read_line(wait)
   if line == "" then line, why = c:read_line(wait) end       -- one empty line before is allowed
@@ -68,44 +69,46 @@ local function request(c, wait)
   local method, target, version = line:match("^(%u+) (%S+) HTTP/(%d%.%d)$")
   if not method then return nil, 400 end
   if version ~= "1.1" and version ~= "1.0" then return nil, 505 end
-  local r = { method = method, target = target, keep = version == "1.1", length = 0 }
-  for n = 1, math.huge do
+  local keep, length = version == "1.1", 0
+  for _ = 1, 100 do
     line, why = c:read_line(wait)
     if not line then return nil, why == "line too long" and 431 or nil end
-    if line == "" then break end
-    if n > 100 then return nil, 431 end
-    local name, value = line:match("^([^%s:]+):%s*(.-)%s*$")
+    if line == "" then                                       -- the end of the head
+      if length > 1 << 20 then return nil, 413 end
+      if length > 0 and not c:read_full(length, wait) then return nil end
+      return method, target, keep
+    end
+    local name, at = line:match("^([^%s:]+):()")
     if not name then return nil, 400 end
     name = name:lower()
     if name == "connection" then
-      value = value:lower()
-      if value:find("close", 1, true) then r.keep = false
-      elseif value:find("keep-alive", 1, true) then r.keep = true end
+      local value = line:lower()
+      if value:find("close", at, true) then keep = false
+      elseif value:find("keep-alive", at, true) then keep = true end
     elseif name == "content-length" then
-      r.length = math.tointeger(value:match("^%d+$"))
-      if not r.length then return nil, 400 end
+      length = math.tointeger(line:match("^%s*(%d+)%s*$", at))
+      if not length then return nil, 400 end
     elseif name == "transfer-encoding" then
       return nil, 501
     end
   end
-  if r.length > 1 << 20 then return nil, 413 end
-  if r.length > 0 and not c:read_full(r.length, wait) then return nil end
-  return r
+  return nil, 431
 end
 
 local function serve(c, root, wait)
   local _ <close> = c
   while true do
-    local r, status = request(c, wait)
-    if not r then
+    local method, target, keep = request(c, wait)
+    if not method then
+      local status = target
       if status then c:write(response(status, reasons[status] .. "\n", types.txt, false)) end
       return
     end
-    local code, body, kind = 200, "Hello, world!\n", types.txt
-    if r.method ~= "GET" and r.method ~= "HEAD" then code, body, kind = failure(405)
-    elseif root then code, body, kind = file(root, r.target) end
-    if not c:write(response(code, body, kind, r.keep, r.method == "HEAD"), wait) then return end
-    if not r.keep then return end
+    local status, body, kind = 200, "Hello, world!\n", types.txt
+    if method ~= "GET" and method ~= "HEAD" then status, body, kind = failure(405)
+    elseif root then status, body, kind = file(root, target) end
+    if not c:write(response(status, body, kind, keep, method == "HEAD"), wait) then return end
+    if not keep then return end
   end
 end
 

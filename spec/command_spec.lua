@@ -185,6 +185,21 @@ describe("goro.command #command", function()
     support.bad_argument(1, "command", goro.command, { "true", stdin = {} })
   end)
 
+  it("is waited for by a descriptor where the kernel has those", function()
+    local p = goro.command { "cat", stdin = "pipe" }
+    local list <close> = io.popen("ls -l /proc/" .. pid() .. "/fd")
+    local there = list:read("a"):find("pidfd", 1, true) ~= nil
+    assert.equal(os.getenv("GOROPIDFD") ~= "0", there)
+    p.stdin:close()
+    p:wait()
+  end)
+
+  it("does all this where it has not, too #again", function()
+    local result = script.command("env GOROPIDFD=0 tools/lua tools/busted.lua --ignore-lua "
+      .. "--exclude-tags=again spec/command_spec.lua")
+    assert(result.code == 0, script.account(result))
+  end)
+
   it("200 at once, none forgotten: no descriptor, no zombie is left", function()
     assert(goro.command { "true" }):wait()
     collectgarbage()

@@ -552,6 +552,51 @@ describe("goro.net #net", function()
     assert.equal("0\n", out)
   end)
 
+  it("wakes no other thread for an event while all processors are in use", function()
+    local out = script.ok([[
+      local goro = require("goro")
+      goro.maxprocs(1)
+      local l = goro.net.listen("127.0.0.1:0")
+
+      --- How often threads of this process have given their processor away, or lost it.
+      local function switches()
+        local sum = 0
+        local stat <close> = io.open("/proc/self/stat")
+        local list <close> = io.popen("cat /proc/" .. stat:read("n") .. "/task/*/status")
+        for line in list:lines() do
+          sum = sum + (tonumber(line:match("^voluntary_ctxt_switches:%s*(%d+)")) or 0)
+        end
+        return sum
+      end
+
+      local wg = goro.WaitGroup()
+      for _ = 1, 3 do                             -- workers without a processor
+        wg:go(function() os.execute("sleep 0.02") end)
+      end
+      wg:wait()
+      local pairs <const>, trips <const> = 32, 400
+      local before = switches()
+      for _ = 1, pairs do
+        local a, b = goro.net.dial(l:addr()), l:accept()
+        wg:go(function()
+          for _ = 1, trips do
+            b:write("x")
+            b:read()
+          end
+          b:close()
+        end)
+        wg:go(function()
+          for bytes in function() return (a:read()) end do a:write(bytes) end
+        end)
+      end
+      for _ = 1, 60 do goro.sleep(0.001) end    -- each time a worker gives us its processor
+      wg:wait()
+      local n = switches() - before
+      print(n)
+    ]])
+    if not os.getenv("GOROBUILD") then assert(tonumber(out) < 450, out) end
+  end)
+
   it("raises for wrong arguments", function()
     local a, b = pair()
     support.bad_argument(1, "dial", net.dial)

@@ -7,6 +7,11 @@
 ** returns is taken out under the lock (Taken) and made a Lua string when the lock is free again: that
 ** may raise.  What a read that gives up has found stays in the buffer, for the next one.
 **
+** EMPTY SOCKETS.  A read from a TCP socket that got less than there was room for has taken all there
+** was.  As long as no event has come since before it, the next one would find nothing and is not
+** made.  That does not hold for one whose events have told more than data: the end that came with
+** the last bytes is announced once, and urgent data cut a read short.
+**
 ** SHARED DESCRIPTORS (standard input and output) are left as they are: O_NONBLOCK would be seen by
 ** every process that has the same terminal or pipe.  They are asked first, and at most PIPE_BUF
 ** bytes are written at a time, which a pipe that is ready takes without blocking.  If somebody else
@@ -212,7 +217,7 @@ static IoResult would_wait (Conn *c, int way, uint32_t edges, G *g, bool block) 
 
 static ssize_t read_now (Conn *c, char *p, size_t n) {
   switch (c->kind) {
-    case CONN_SOCKET: return os_recv(c->fd.fd, p, n);
+    case CONN_TCP: case CONN_SOCKET: return os_recv(c->fd.fd, p, n);
     case CONN_SHARED: {
       int r = os_ready(c->fd.fd, POLL_R);
       if (r <= 0) {
@@ -234,8 +239,13 @@ static IoResult fill (Conn *c, M *m, G *g, size_t want, bool block) {
     if (!buf_room(c, m, want)) return IO_ERROR;
     if (!fd_enter(&c->fd)) return IO_CLOSED;
     edges = fd_edges(&c->fd, WAY_R);
-    n = read_now(c, c->buf + c->end, c->cap - c->end);
+    n = -1;
+    if (block && c->empty && c->empty_edges == edges && !fd_odd(&c->fd)) errno = EAGAIN;
+    else n = read_now(c, c->buf + c->end, c->cap - c->end);
+    c->empty = false;
     if (n > 0) {
+      c->empty = c->kind == CONN_TCP && (size_t)n < c->cap - c->end;
+      c->empty_edges = edges;
       c->end += (size_t)n;
       r = IO_OK;
     }
@@ -311,7 +321,7 @@ IoResult conn_read_all (Conn *c, M *m, G *g, bool block, Taken *t) {
 static ssize_t write_now (Conn *c, const char *p, size_t n) {
   struct iovec v = { (void *)(uintptr_t)p, n };
   switch (c->kind) {
-    case CONN_SOCKET: return os_send(c->fd.fd, &v, 1);
+    case CONN_TCP: case CONN_SOCKET: return os_send(c->fd.fd, &v, 1);
     case CONN_SHARED: {
       int r = os_ready(c->fd.fd, POLL_W);
       if (r <= 0) {

@@ -20,7 +20,9 @@
 #pragma GCC visibility push(hidden)
 
 typedef enum ConnKind {
-  CONN_SOCKET,                         /* never blocks, whoever shares it */
+  CONN_TCP,                            /* a socket, never blocks, whoever shares it; and a read */
+                                       /* that got less than it asked for has emptied it */
+  CONN_SOCKET,                         /* another socket */
   CONN_STREAM,                         /* a pipe or terminal opened by us: non-blocking */
   CONN_SHARED,                         /* one that other processes have too: is asked first */
   CONN_FILE                            /* always ready: just done */
@@ -33,6 +35,8 @@ typedef struct Conn {
   Mutex lock[2];                       /* by way */
   char *buf;                           /* [L:lock[WAY_R]] what was read and not asked for yet is */
   size_t start, end, cap;              /* [L:lock[WAY_R]] between start and end; NULL: nothing */
+  bool empty;                          /* [L:lock[WAY_R]] the last read emptied it; before that */
+  uint32_t empty_edges;                /* [L:lock[WAY_R]] so many events had come */
   size_t scanned;                      /* [L:lock[WAY_R]] no line ends before start + this */
   size_t done;                         /* [L:lock[WAY_W]] of a write that waits: bytes written */
   _Atomic(size_t) limit;               /* [A] longest line */

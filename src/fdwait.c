@@ -149,6 +149,11 @@ uint32_t fd_edges (Fd *fd, int way) {
   return pd == NULL ? 0 : load_acq(&pd->edges[way]);
 }
 
+bool fd_odd (Fd *fd) {
+  PollDesc *pd = load_acq(&fd->pd);
+  return pd != NULL && load_rlx(&pd->odd) != 0;
+}
+
 static FdResult begin (Fd *fd, int way, uint32_t edges, G *g, Sudog *s, WaitReason reason) {
   PollDesc *pd;
   FdResult r = FD_WAIT;

@@ -47,6 +47,7 @@ static inline bool fd_closed (Fd *fd) { return (load_acq(&fd->users) & 1) != 0; 
 
 /* How many events there were; to be asked before what might block is tried. */
 uint32_t fd_edges (Fd *fd, int way);
+bool fd_odd (Fd *fd);                  /* then: did one of them say more than that? (PollDesc.odd) */
 /* As a user: wait for the next event of this way. */
 FdResult fd_wait (Fd *fd, int way, uint32_t edges, G *g, WaitReason reason);
 void fd_wait_end (G *g);               /* after each FD_WAIT */

@@ -43,6 +43,12 @@ bool arg_is_timeout (lua_State *L, int idx) {
 }
 
 Limit arg_timeout (lua_State *L, int arg, int64_t deflt) {
+  Limit lim = arg_span(L, arg, deflt);
+  limit_begin(&lim);
+  return lim;
+}
+
+Limit arg_span (lua_State *L, int arg, int64_t deflt) {
   Limit lim = { deflt, NULL };
   lua_Number s;
   int64_t ns;
@@ -58,7 +64,7 @@ Limit arg_timeout (lua_State *L, int arg, int64_t deflt) {
   arg_check(L, s == s, arg, "not a number (NaN)");
   ns = s <= 0 ? 0 : to_ns(s);
   if (s <= 0 || ns == FOREVER) lim.until = ns;
-  else lim.until = os_now() + (ns > 0 ? ns : 1);
+  else lim.until = ns > 0 ? -ns : -1;
   return lim;
 }
 

@@ -34,6 +34,12 @@ static inline int64_t from_now (int64_t ns) {      /* a moment that comes, if la
 /* A time-out: a number of seconds or a context.  Until when to wait on os_now's clock; nil:
 ** FOREVER, 'deflt' (FOREVER or 0) if none was given; 0: don't block.  Anything else raises. */
 Limit arg_timeout (lua_State *L, int arg, int64_t deflt);
+/* The same, but a number of seconds is left as nanoseconds below 0: for calls that seldom wait,
+** which look at the clock when they do (limit_begin). */
+Limit arg_span (lua_State *L, int arg, int64_t deflt);
+static inline void limit_begin (Limit *lim) {
+  if (lim->until < 0) lim->until = from_now(-lim->until);
+}
 bool arg_is_timeout (lua_State *L, int idx);       /* would it not raise? */
 static inline bool limit_waits (const Limit *lim) { return lim->until != 0; }
 

@@ -3,7 +3,7 @@
 **
 ** Every call that may wait is an Op, done by io(): take the lock of its way, do a step, wait if the
 ** step says so, and again.  Meanwhile the stack is: the object, what is read or written, the
-** time-out as it was given, until when.  A time-out of the call's own stands in place of the
+** time-out as it was given, until when (arg_span).  A time-out of the call's own stands in place of the
 ** object's deadline.
 */
 #include <errno.h>
@@ -89,7 +89,7 @@ static IoResult step_accept (lua_State *L, Here h, Conn *c, bool block, Out *out
 }
 
 static int push_accepted (lua_State *L, Here h, Out *out) {
-  handle_push_new(L, h.s, (Obj *)conn_new(OBJ_CONN, out->fd, CONN_SOCKET));
+  handle_push_new(L, h.s, (Obj *)conn_new(OBJ_CONN, out->fd, conn_at_1(L)->kind));
   return 1;
 }
 
@@ -158,9 +158,23 @@ static void limit_drop (Limit *lim, bool own) {
   if (own && lim->ctx != NULL) obj_unref(&lim->ctx->obj);
 }
 
-static bool is_over (Here h, const Limit *lim) {
+/* Must it not wait (any more)?  Of a time-out of the call's own the timer tells. */
+static bool is_over (Here h, const Limit *lim, bool own) {
   if (limit_over(h, lim)) return true;
-  return lim->until == 0 || (lim->until != FOREVER && lim->until <= os_now());
+  return lim->until == 0 || (own && lim->until != FOREVER && lim->until <= os_now());
+}
+
+/* Wait, where parking has begun: as wait_here.  A time-out runs from the first wait on. */
+static bool wait_within (lua_State *L, Here h, Limit lim, bool own) {
+  bool over;
+  if (lim.until < 0) {
+    limit_begin(&lim);
+    lua_pushinteger(L, lim.until);
+    lua_replace(L, UNTIL);
+  }
+  over = wait_here(L, h, lim);
+  limit_drop(&lim, own);
+  return over;
 }
 
 static int io_k (lua_State *L, int status, lua_KContext ctx) {
@@ -175,7 +189,7 @@ static int lock_woken (lua_State *L, Here h, Conn *c, Mutex *mu, LockResult r) {
   if (lua_isnil(L, TIMEOUT) && h.g->wake == WAKE_TIMEOUT) {    /* the deadline may have moved */
     bool own, over;
     Limit lim = limit_of(L, c, &own);
-    over = is_over(h, &lim);
+    over = is_over(h, &lim, own);
     limit_drop(&lim, own);
     if (!over) return mutex_lock(mu, h.g) ? 1 : 0;
   }
@@ -210,7 +224,7 @@ static int io (lua_State *L, Here h, int n, int at) {
     }
     lim = limit_of(L, c, &own);
     if (at == LOCK && !locked) {
-      if (is_over(h, &lim)) {
+      if (is_over(h, &lim, own)) {
         limit_drop(&lim, own);
         return fail(L, h, IO_BUSY, 0);
       }
@@ -218,7 +232,7 @@ static int io (lua_State *L, Here h, int n, int at) {
     }
     if (locked) {
       if (at != WAITING && n == WRITE) c->done = 0;          /* (under its lock) */
-      over = is_over(h, &lim) || last;
+      over = is_over(h, &lim, own) || last;
       if (over && h.g->wake != WAKE_TIMEOUT) r = IO_BUSY;      /* its context is done */
       else r = ops[n].step(L, h, c, !over, &out);
       if (r != IO_WAIT) {
@@ -231,9 +245,8 @@ static int io (lua_State *L, Here h, int n, int at) {
       store_rlx(&h.g->reason, ops[n].way == WAY_R ? WAIT_READ : WAIT_WRITE);
       at = LOCKING;
     }
-    over = wait_here(L, h, lim);
-    limit_drop(&lim, own);
-    if (!over) return wait_yield(L, h, (lua_KContext)n << 2 | at, io_k);
+    if (!wait_within(L, h, lim, own))
+      return wait_yield(L, h, (lua_KContext)n << 2 | at, io_k);
   }
 }
 
@@ -250,10 +263,9 @@ static int begin_2 (lua_State *L, int n, int type) {
   Here h = here(L);
   Limit lim;
   handle_check(L, 1, type);
-  lim = arg_timeout(L, 2, FOREVER);
+  lim = arg_span(L, 2, FOREVER);
   lua_settop(L, 2);
-  lua_pushnil(L);
-  lua_insert(L, 2);
+  lua_pushvalue(L, 2);                 /* WHAT is not looked at */
   return begin(L, h, n, lim);
 }
 
@@ -275,7 +287,7 @@ static int l_read (lua_State *L) {
   handle_check(L, 1, OBJ_CONN);
   max = arg_opt_integer(L, 2, MAX_READ);
   arg_check(L, max >= 1, 2, "at least 1 expected");
-  lim = arg_timeout(L, 3, FOREVER);
+  lim = arg_span(L, 3, FOREVER);
   lua_settop(L, 3);
   lua_pushinteger(L, max < MAX_READ ? max : MAX_READ);
   lua_replace(L, WHAT);
@@ -292,7 +304,7 @@ static int l_read_full (lua_State *L) {
   n = arg_integer(L, 2);
   arg_check(L, n >= 0, 2, "negative count");
   arg_check(L, n <= MAX_READ, 2, "too large");
-  lim = arg_timeout(L, 3, FOREVER);
+  lim = arg_span(L, 3, FOREVER);
   lua_settop(L, 3);
   lua_pushinteger(L, n);
   lua_replace(L, WHAT);
@@ -327,7 +339,7 @@ static int l_write (lua_State *L) {
   Here h = here(L);
   Limit lim;
   handle_check(L, 1, OBJ_CONN);
-  lim = arg_timeout(L, 3, FOREVER);
+  lim = arg_span(L, 3, FOREVER);
   if (lua_type(L, 2) == LUA_TTABLE) concat(L, 2);
   else if (lua_type(L, 2) != LUA_TSTRING && lua_type(L, 2) != LUA_TNUMBER)
     arg_typeerror(L, 2, "string or list of strings");
@@ -351,7 +363,7 @@ static int l_send (lua_State *L) {
   handle_check(L, 1, OBJ_UDP);
   arg_string(L, 2);
   arg_string(L, 3);
-  lim = arg_timeout(L, 4, FOREVER);
+  lim = arg_span(L, 4, FOREVER);
   check_panics(L, h);
   lua_settop(L, 4);
   memset(&to, 0, sizeof to);

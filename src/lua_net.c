@@ -82,7 +82,7 @@ static bool begin_try (Dial *d) {
     failed(d, t, errno);
     return false;
   }
-  t->c = conn_new(OBJ_CONN, fd, CONN_SOCKET);
+  t->c = conn_new(OBJ_CONN, fd, a->u.sa.sa_family == AF_UNIX ? CONN_SOCKET : CONN_TCP);
   if (t->c == NULL) {
     failed(d, t, ENOMEM);
     return false;
@@ -258,7 +258,7 @@ static int listening (lua_State *L, Here h, const Addr *a, uint8_t type) {
   int fd = os_bind(a, type == OBJ_LISTENER ? SOCK_STREAM : SOCK_DGRAM);
   Conn *c;
   if (fd < 0) return nil_errno(L, errno, lua_tostring(L, 1));
-  c = conn_new(type, fd, CONN_SOCKET);
+  c = conn_new(type, fd, a->u.sa.sa_family == AF_UNIX ? CONN_SOCKET : CONN_TCP);
   if (c != NULL && a->u.sa.sa_family == AF_UNIX) {
     char text[ADDR_TEXT];
     addr_format(a, text);

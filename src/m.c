@@ -11,7 +11,10 @@
 ** of on its note, so that who is readied by an event runs there, without another hop.  Its note then
 ** holds SLEEPS_IN_NETPOLL: who wakes it breaks that wait, once, however many want it awake.  When
 ** it leaves for work and a P is idle, it sees to it that another M takes its place; if none is
-** idle, those that have Ps poll whenever they run out of work, and sysmon does if they do not.
+** idle, those that have Ps poll whenever they run out of work, and sysmon does if they do not.  For
+** that reason nobody becomes the poller while no P is idle: it would be woken by each event, with a
+** switch of threads, to do nothing but put its goroutine into the global queue.  (Who makes a P
+** idle becomes the poller itself or wakes somebody: find_runnable, handoff_p.)
 **
 ** DEADLOCK.  Whoever is about to sleep asks check_dead_locked whether anybody can still wake a
 ** main script.
@@ -340,7 +343,7 @@ bool worker_sleep (M *m, GList *ready) {
     return true;
   }
   next = timers_next_all();
-  if (sched.poller == NULL) {
+  if (sched.poller == NULL && load_seq(&sched.nidlep) > 0) {
     poll = true;
     in_netpoll = netpoll_active();
     sched.poller = m;

@@ -71,6 +71,7 @@ int netpoll_watch (PollDesc *pd) {
   int e;
   lock_check_held(&pd->lock);
   pd->seq++;
+  store_rlx(&pd->odd, 0);
   e = poller_add(pd->fd, key_of(pd));
   pd->watched = e == 0;
   return e;
@@ -96,6 +97,7 @@ void netpoll_event (uint64_t key, unsigned modes, GList *ready) {
   GORO_POINT();
   lock_acquire(&pd->lock);
   if (pd->seq == key >> 32) {
+    if (modes & POLL_ODD) store_rlx(&pd->odd, 1);              /* before it is counted */
     if (modes & POLL_R) add_acqrel(&pd->edges[WAY_R], 1);
     if (modes & POLL_W) add_acqrel(&pd->edges[WAY_W], 1);
     fire(pd, modes, ready);

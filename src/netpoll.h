@@ -21,7 +21,8 @@
 
 #pragma GCC visibility push(hidden)
 
-enum { POLL_R = 1, POLL_W = 2 };       /* modes, or-ed */
+enum { POLL_R = 1, POLL_W = 2 };       /* modes, or-ed; */
+enum { POLL_ODD = 4 };                 /* and of an event: see PollDesc.odd */
 enum { WAY_R, WAY_W };                 /* indices */
 
 typedef struct PollDesc {
@@ -30,6 +31,8 @@ typedef struct PollDesc {
   uint32_t seq;                        /* [L] which use of the number this is */
   bool watched;                        /* [L] registered for good, edge-triggered, by its Fd */
   uint8_t modes;                       /* [L] what those in 'any' want, at least */
+  _Atomic(uint32_t) odd;               /* [A] an event said more than that data can be read or
+                                          written: the end, an error, urgent data; likewise */
   _Atomic(uint32_t) edges[2];          /* [A] events, by way; written under the lock */
   WaitQ way[2];                        /* [L] fdwait.c's: who waits to read, to write */
   WaitQ any;                           /* [L] goro.poll's: woken by every event */

@@ -47,7 +47,7 @@ static int control (int fd, int first, int second, int cue, struct epoll_event *
 }
 
 int poller_add (int fd, uint64_t key) {
-  struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+  struct epoll_event ev = { .events = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
                             .data = { .u64 = key } };
   return control(fd, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EEXIST, &ev);
 }
@@ -95,6 +95,7 @@ void poller_wait (int64_t ns, GList *ready) {
     }
     if (e & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) modes |= POLL_R;
     if (e & (EPOLLOUT | EPOLLHUP | EPOLLERR)) modes |= POLL_W;
+    if (e & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) modes |= POLL_ODD;
     if (modes != 0) netpoll_event(ev[i].data.u64, modes, ready);
   }
 }

@@ -16,12 +16,13 @@ Process.__name = "process"
 
 --- The goroutine that waits for a process; it alone takes note of the end.
 local function watch(pid, fd, ctx, mutex, ended)
+  local over = not fd and ctx and goro.chan()
   if fd then
     if ctx and not goro.poll(fd, "r", ctx) then kill(pid, 9) end
     goro.poll(fd, "r")
-  elseif ctx then
+  elseif over then
     goro.go(function()
-      ctx:done():recv()
+      over:recv(ctx)
       local _ <close> = mutex:lock()
       if ended:load() == 0 then kill(pid, 9) end
     end)
@@ -30,6 +31,7 @@ local function watch(pid, fd, ctx, mutex, ended)
   local _ <close> = mutex:lock()       -- nobody signals a number that is free again
   local how, number = reap(pid)
   ended:store(1)
+  if over then over:close() end
   close(fd)
   return how, number
 end
