@@ -4,6 +4,7 @@
 local goro = require("goro")
 local script = require("spec.support.script")
 local support = require("spec.support")
+local leaks = require("spec.support.leaks")
 
 -- What every script below starts with, on one line.  settle(n): n goroutines have parked.
 local head = 'local goro = require("goro") '
@@ -349,6 +350,99 @@ describe("goro.leaks #sight #nochaos", function()
         print(n)
       ]])
     end)
+  end)
+
+  describe("does not list who waits for one that sleeps, and lists both when that one is lost,",
+  function()
+    for _, how in ipairs(leaks.holders) do
+      it("where what wakes them is held by: " .. how, function()
+        local source = ("require('spec.support.leaks').run(%q)"):format(how)
+        assert.equal("ok\n", (script.ok(source)))
+      end)
+    end
+  end)
+
+  it("finds who waits for a lost goroutine's end, whoever holds its task, group, Once or Map",
+  function()
+    prints("go: errgroup go\nlater: select\nonce: Once run\nstore: Map update\n"
+      .. "task: task wait\nwait: errgroup wait\nx1: chan receive\nx2: chan receive\n"
+      .. "x3: chan receive\nx4: chan receive\n", [[
+      local function lost(name)
+        return function() goro.name(name) goro.chan():recv() return 1 end
+      end
+      local t, g, o, m = goro.async(lost("x1")), goro.errgroup(), goro.Once(), goro.Map()
+      g:limit(2)
+      g:go(lost("x2"))
+      go("", function() o:run(lost("x3")) end)
+      go("", function() m:update("k", lost("x4")) end)
+      parked("x1", "x2", "x3", "x4")
+      go("task", function() t:wait() end)
+      go("later", function() goro.select { t:done(), goro.chan() } end)
+      go("once", function() o:run(goro.now) end)
+      go("store", function() m:store("k", 1) end)
+      go("wait", function() g:wait() end)
+      g:go(function() goro.name("sleeper") goro.sleep(0.3) end)
+      go("go", function() g:go(goro.now) end)
+      parked("task", "later", "once", "store", "wait", "sleeper", "go")
+      local early = leaked()
+      assert(early:find("wait: errgroup wait", 1, true))   -- not all of its can end ...
+      assert(not early:find("go: ", 1, true), early)       -- ... but one, which makes room
+      repeat goro.sleep(0.01) until not goro.stacks():find('"sleeper"')
+      go("go", function() g:go(lost("x2")) g:go(goro.now) end)
+      local l
+      repeat goro.yield() l = leaked() until l:find("go: ", 1, true)
+      print((l:gsub("x2: chan receive\n", "", 1)))
+      KEEP = { t, g, o, m }
+    ]])
+  end)
+
+  it("does not list who waits for a goroutine's end that may come", function()
+    prints("\n", [[
+      local rest = goro.chan()
+      do
+        local function sleeper(name)
+          return function() goro.name(name) goro.sleep(100) rest:close() return 1 end
+        end
+        local t, g, o, m = goro.async(sleeper("x1")), goro.errgroup(), goro.Once(), goro.Map()
+        g:limit(1)
+        g:go(sleeper("x2"))
+        go("", function() o:run(sleeper("x3")) end)
+        go("", function() m:update("k", sleeper("x4")) end)
+        go("r", function() while not rest:try_recv() do end end)
+        local computing = goro.async(function()
+          goro.name("computes")
+          while not rest:try_recv() do end
+        end)
+        parked("x1", "x2", "x3", "x4")
+        go("task", function() t:wait() end)
+        go("later", function() goro.select { t:done(), goro.chan() } end)
+        go("once", function() o:run(goro.now) end)
+        go("store", function() m:store("k", 1) end)
+        go("wait", function() g:wait() end)
+        go("go", function() g:go(goro.now) end)
+        go("run", function() computing:wait() end)
+        parked("task", "later", "once", "store", "wait", "go", "run")
+      end
+      collectgarbage()
+      print(leaked())
+    ]])
+  end)
+
+  it("does not list who waits for a signal, or for a descriptor", function()
+    prints("\n", [[
+      do
+        local s, l = goro.signal("USR1"), goro.net.listen("127.0.0.1:0")
+        local c = goro.net.dial(l:addr())
+        go("s", function() s:recv() end)
+        go("l", function() l:accept() l:accept() end)
+        go("c", function() c:read() end)
+        go("d", function() c:read() end)
+        go("p", function() goro.poll(c:fd(), "r") end)
+        parked("s", "l", "c", "d", "p")
+      end
+      collectgarbage()
+      print(leaked())
+    ]])
   end)
 
   it("finds a context that nobody can cancel", function()

@@ -23,6 +23,12 @@ typedef enum AlarmResult {
   ALARM_NOMEM
 } AlarmResult;
 
+/* What a script holds as a timer begins with this. */
+typedef struct ClockRef {
+  Obj obj;                             /* OBJ_TIMER */
+  Clock *clock;                        /* [I] a reference; NULL: an after_func */
+} ClockRef;
+
 /* One that is set: it sends at 'when', and then every 'period' if that is not 0.  NULL: no memory. */
 Clock *clock_new (M *m, Host *h, int64_t when, int64_t period);
 /* After these no value sent before is received any more. */

@@ -18,6 +18,12 @@
 ** Goroutines that wait for something else than an object (sleep, a time-out, a descriptor) go on.
 ** What is left in the end is leaked: each of them waits on objects that nobody reaches.
 **
+** GATES.  Some waits are ended by certain goroutines only, whoever else holds the object: a task's
+** by its goroutine, an errgroup's by all of its, a Once's by the one that runs it, a Map key's by
+** the one that updates it.  Where such a goroutine is parked the object is a gate: what waits
+** there goes on when all those that hold it shut go on.  (A Map's keys, and the place in an
+** errgroup that `go` waits for, are items without an object.)
+**
 ** GARBAGE.  A handle that a parked state dropped still counts until its collector has run.  So
 ** each gets an emergency collection, the only one that runs no finaliser: an allocation is made
 ** to fail.  lua_load is what allocates in a protected call of its own, so that the error ends
@@ -34,8 +40,10 @@
 */
 #include <stdlib.h>
 #include <string.h>
+#include "alarm.h"
 #include "context.h"
 #include "debug.h"
+#include "errgroup.h"
 #include "handle.h"
 #include "leaks.h"
 #include "smap.h"
@@ -48,15 +56,21 @@ typedef struct Edge { uint32_t to; int32_t next; } Edge;
 typedef struct Node {                  /* a parked goroutine */
   G *g;
   int32_t out;                         /* edges to items */
+  int32_t frees;                       /* edges to items: those who wait there, when it goes on */
   bool candidate;                      /* only an object can wake it */
+  bool placed;                         /* we know on which */
   bool live, before;                   /* 'before': leaked in the first search */
 } Node;
 
 typedef struct Item {                  /* an object */
-  Obj *o;                              /* a reference */
+  Obj *o;                              /* a reference, or NULL */
   uint32_t counted;                    /* references that we can see */
+  uint32_t shut;                       /* a gate: how many must go on before it opens */
   int32_t out;                         /* edges to items */
   int32_t waits;                       /* edges to nodes: who waits on it */
+  int32_t enders;                      /* edges to nodes: whose end completes it */
+  int32_t room;                        /* an errgroup: the item on which `go` waits; or -1 */
+  bool gate;
   bool live;
 } Item;
 
@@ -69,7 +83,7 @@ struct Search {
   uint32_t nedges, capedges;
   uint32_t *table;                     /* items by address: number + 1, 0: free */
   uint32_t size;                       /* a power of two */
-  uint32_t *todo;                      /* of the propagation: items */
+  uint32_t *todo;                      /* of the propagation: items, nitems + nodes */
   uint32_t ntodo;
   bool failed;                         /* no memory */
 };
@@ -113,24 +127,38 @@ static bool rehash (Search *x) {
   free(x->table);
   x->table = table;
   x->size = size;
-  for (i = 0; i < x->nitems; i++) *slot_of(x, x->items[i].o) = i + 1;
+  for (i = 0; i < x->nitems; i++)
+    if (x->items[i].o != NULL) *slot_of(x, x->items[i].o) = i + 1;
   return true;
+}
+
+static void item_clear (Item *it) {
+  Obj *o = it->o;
+  memset(it, 0, sizeof *it);
+  it->o = o;
+  it->out = it->waits = it->enders = it->room = -1;
+}
+
+/* A new item without an object; -1: no memory. */
+static int64_t item_new (Search *x) {
+  if (!grow(x, &x->items, x->nitems, &x->capitems, sizeof *x->items)) return -1;
+  x->items[x->nitems].o = NULL;
+  item_clear(&x->items[x->nitems]);
+  return x->nitems++;
 }
 
 /* The number of 'o', which is held by the caller or whose lock is; -1: no memory. */
 static int64_t item_of (Search *x, Obj *o) {
   uint32_t *s;
-  Item *it;
+  int64_t i;
   if (2 * x->nitems >= x->size && !rehash(x)) return -1;
   s = slot_of(x, o);
   if (*s != 0) return *s - 1;
-  if (!grow(x, &x->items, x->nitems, &x->capitems, sizeof *x->items)) return -1;
-  it = &x->items[x->nitems];
-  memset(it, 0, sizeof *it);
-  it->o = obj_ref(o);
-  it->out = it->waits = -1;
-  *s = ++x->nitems;
-  return *s - 1;
+  i = item_new(x);
+  if (i < 0) return i;
+  x->items[i].o = obj_ref(o);
+  *s = (uint32_t)i + 1;
+  return i;
 }
 
 /* Where an edge starts: a node, or an item (which may move while we add others). */
@@ -158,6 +186,27 @@ static void reach_value (void *from, const Value *v) {
 
 static void reach_result (From f, Result *r) {
   if (r != NULL && load_acq(&r->refs) == 1) reach_value(&f, &r->v);
+}
+
+static void waits_on (Search *x, uint32_t node, int64_t item) {
+  if (item < 0) return;
+  edge(x, &x->items[item].waits, node);
+  x->nodes[node].placed = true;
+}
+
+/* The node of 'g', which is alive; -1: it is not parked, or another host's. */
+static int64_t node_of (Search *x, G *g) {
+  State *s = g->state;
+  bool parked = s != NULL && s->node < x->nnodes && x->nodes[s->node].g == g;
+  return parked ? (int64_t)s->node : -1;
+}
+
+/* Who waits on 'item' waits for this parked goroutine, and nobody else helps. */
+static void shut (Search *x, int64_t item, uint32_t node) {
+  if (item < 0) return;
+  x->items[item].gate = true;
+  x->items[item].shut++;
+  edge(x, &x->nodes[node].frees, (uint32_t)item);
 }
 
 /* ---------------------------------------------------------------- what is in an object */
@@ -194,12 +243,35 @@ static void in_context (From f, Context *c) {
 }
 
 static void in_task (From f, Task *t) {
+  Result *r = load_acq(&t->result);
+  int32_t e = f.x->items[f.item].enders;
   Chan *done;
-  reach_result(f, load_acq(&t->result));
+  reach_result(f, r);
   lock_acquire(&t->lock);
   done = t->done;
   lock_release(&t->lock);
   if (done != NULL) reach(f, &done->obj, true);
+  if (r != NULL || e < 0 || f.x->failed) return;
+  shut(f.x, f.item, f.x->edges[e].to);
+  if (done != NULL) shut(f.x, item_of(f.x, &done->obj), f.x->edges[e].to);
+}
+
+static void in_errgroup (From f, ErrGroup *eg) {
+  Search *x = f.x;
+  int32_t room = x->items[f.item].room, e;
+  int64_t n;
+  reach(f, &eg->ctx->obj, true);
+  lock_acquire(&eg->lock);
+  n = eg->n;
+  reach_result(f, eg->failure);
+  lock_release(&eg->lock);
+  if (n == 0 && room >= 0) edge(x, out_of(f), (uint32_t)room);   /* limit may be raised */
+  for (e = x->items[f.item].enders; e >= 0 && !x->failed; e = x->edges[e].next, n--) {
+    uint32_t node = x->edges[e].to;
+    shut(x, f.item, node);
+    if (room >= 0) edge(x, &x->nodes[node].frees, (uint32_t)room);
+  }
+  if (n > 0 && room >= 0) x->items[room].live = true;            /* one of them runs */
 }
 
 static void in_waitgroup (From f, WaitGroup *w) {
@@ -209,20 +281,44 @@ static void in_waitgroup (From f, WaitGroup *w) {
 }
 
 static void in_once (From f, Once *o) {
+  int64_t node = -1;
   if (load_acq(&o->state) >= ONCE_DONE) reach_value(&f, &o->v);
+  lock_acquire(&o->lock);
+  if (o->runner != NULL) node = node_of(f.x, o->runner);
+  lock_release(&o->lock);
+  if (node >= 0) shut(f.x, f.item, (uint32_t)node);
+}
+
+static void in_owned (void *from, G *owner, const WaitQ *q) {
+  Search *x = ((From *)from)->x;
+  int64_t node = node_of(x, owner), item = item_new(x);
+  const Sudog *s;
+  if (item < 0) return;
+  if (node >= 0) shut(x, item, (uint32_t)node);
+  else x->items[item].live = true;
+  for (s = q->head; s != NULL; s = s->next)
+    if ((node = node_of(x, s->g)) >= 0) waits_on(x, (uint32_t)node, item);
 }
 
 static void in_item (Search *x, uint32_t i) {
   From f = { x, -1, i };
   Obj *o = x->items[i].o;
+  if (o == NULL) return;
   switch (o->type) {
     case OBJ_CHAN: in_chan(f, (Chan *)o); break;
     case OBJ_CONTEXT: in_context(f, (Context *)o); break;
     case OBJ_TASK: in_task(f, (Task *)o); break;
     case OBJ_WAITGROUP: in_waitgroup(f, (WaitGroup *)o); break;
     case OBJ_ONCE: in_once(f, (Once *)o); break;
+    case OBJ_TIMER:
+      if (((ClockRef *)o)->clock != NULL) reach(f, &((ClockRef *)o)->clock->c.obj, true);
+      break;
     case OBJ_COND: reach(f, &((Cond *)o)->mutex->obj, true); break;
-    case OBJ_MAP: smap_each((SMap *)o, reach_value, &f); break;
+    case OBJ_ERRGROUP: in_errgroup(f, (ErrGroup *)o); break;
+    case OBJ_MAP:
+      smap_each((SMap *)o, reach_value, &f);
+      smap_each_owned((SMap *)o, in_owned, &f);
+      break;
     default: break;                    /* what it holds is taken for reached */
   }
 }
@@ -258,16 +354,42 @@ static bool waits_for_objects (const G *g, const State *s) {
   switch (load_rlx(&g->reason)) {
     case WAIT_RECV: case WAIT_SEND: case WAIT_SELECT: case WAIT_SELECT_NOTHING:
     case WAIT_WAITGROUP: case WAIT_TASK: case WAIT_MUTEX: case WAIT_RLOCK: case WAIT_WLOCK:
-    case WAIT_COND: case WAIT_SEMAPHORE: case WAIT_ONCE:
+    case WAIT_COND: case WAIT_SEMAPHORE: case WAIT_ONCE: case WAIT_MAP:
+    case WAIT_ERRGROUP: case WAIT_ERRGROUP_GO:
       return true;
-    default:                           /* sleep, a Map's key, what will be added */
+    default:                           /* sleep, what will be added */
       return false;
   }
 }
 
-static void waits_on (Search *x, uint32_t node, Obj *o) {
-  int64_t i = item_of(x, o);
-  if (i >= 0) edge(x, &x->items[i].waits, node);
+/* A goroutine that only objects can wake: on which of them does it wait? */
+static void place (Search *x, uint32_t n) {
+  G *g = x->nodes[n].g;
+  uint32_t reason = load_rlx(&g->reason);
+  int64_t i;
+  int32_t k;
+  if (g->limit != NULL) waits_on(x, n, item_of(x, &g->limit->obj));
+  switch (reason) {
+    case WAIT_SELECT_NOTHING:
+      x->nodes[n].placed = true;       /* (on none) */
+      /* fall through */
+    case WAIT_SELECT:
+      for (k = 0; k < g->nmany; k++)
+        if (g->many[k].queue != NULL) waits_on(x, n, item_of(x, g->many[k].queue));
+      break;
+    case WAIT_MAP:                     /* see in_owned */
+      break;
+    case WAIT_ERRGROUP_GO:
+      i = item_of(x, g->own.queue);
+      if (i >= 0 && x->items[i].room < 0) {
+        int64_t room = item_new(x);
+        x->items[i].room = (int32_t)room;
+      }
+      if (i >= 0) waits_on(x, n, x->items[i].room);
+      break;
+    default:
+      waits_on(x, n, item_of(x, g->own.queue));
+  }
 }
 
 static void look_at (Search *x, uint32_t n, bool first) {
@@ -286,18 +408,16 @@ static void look_at (Search *x, uint32_t n, bool first) {
       if (k >= 0) x->items[k].counted++;
     }
   }
-  if (s->ending != NULL && s->ends != NULL) reach(f, s->ends, true);
+  if (s->ending != NULL && s->ends != NULL) {
+    int64_t k = item_of(x, s->ends);
+    reach(f, s->ends, true);
+    if (k >= 0) edge(x, &x->items[k].enders, n);
+  }
   if (g->limit != NULL) reach(f, &g->limit->obj, true);
   if (reason == WAIT_SELECT || reason == WAIT_SELECT_NOTHING)
     for (i = 0; i < g->nmany; i++) reach_value(&f, &g->many[i].elem);
   else if (x->nodes[n].candidate) reach_value(&f, &g->own.elem);
-  if (!x->nodes[n].candidate) return;
-  if (g->limit != NULL) waits_on(x, n, &g->limit->obj);
-  if (reason == WAIT_SELECT || reason == WAIT_SELECT_NOTHING) {
-    for (i = 0; i < g->nmany; i++)
-      if (g->many[i].queue != NULL) waits_on(x, n, g->many[i].queue);
-  }
-  else waits_on(x, n, g->own.queue);
+  if (x->nodes[n].candidate) place(x, n);
 }
 
 static void add_node (Search *x, G *g) {
@@ -305,6 +425,7 @@ static void add_node (Search *x, G *g) {
   Node *n;
   if (s == NULL || s->L == NULL || load_acq(&g->status) != G_PARKED) return;
   if (!grow(x, &x->nodes, x->nnodes, &x->capnodes, sizeof *x->nodes)) return;
+  s->node = x->nnodes;
   n = &x->nodes[x->nnodes++];
   memset(n, 0, sizeof *n);
   n->g = g;
@@ -333,30 +454,49 @@ static void revive_all (Search *x, int32_t list) {
 static void revive_node (Search *x, uint32_t n) {
   if (x->nodes[n].live) return;
   x->nodes[n].live = true;
+  x->todo[x->ntodo++] = x->nitems + n;
+}
+
+static void wake (Search *x, uint32_t item) {
+  int32_t e;
+  for (e = x->items[item].waits; e >= 0; e = x->edges[e].next) revive_node(x, x->edges[e].to);
+}
+
+static void from_node (Search *x, uint32_t n) {
+  int32_t e;
   revive_all(x, x->nodes[n].out);
+  for (e = x->nodes[n].frees; e >= 0; e = x->edges[e].next) {
+    uint32_t i = x->edges[e].to;
+    if (!x->items[i].gate) revive(x, i);
+    else if (--x->items[i].shut == 0) wake(x, i);
+  }
+}
+
+static void from_item (Search *x, uint32_t i) {
+  revive_all(x, x->items[i].out);
+  if (!x->items[i].gate) wake(x, i);
 }
 
 static void propagate (Search *x) {
   uint32_t i;
-  int32_t e;
   x->ntodo = 0;
-  x->todo = malloc((x->nitems + 1) * sizeof *x->todo);
+  x->todo = malloc((x->nitems + x->nnodes + 1) * sizeof *x->todo);
   if (x->todo == NULL) {
     x->failed = true;
     return;
   }
   for (i = 0; i < x->nitems; i++) {
     Item *it = &x->items[i];           /* one reference is ours */
-    bool reached = it->live || load_acq(&it->o->refs) - 1 > it->counted;
+    bool reached = it->live || (it->o != NULL && load_acq(&it->o->refs) - 1 > it->counted);
     it->live = false;
     if (reached) revive(x, i);
   }
   for (i = 0; i < x->nnodes; i++)
-    if (!x->nodes[i].candidate) revive_node(x, i);
+    if (!x->nodes[i].candidate || !x->nodes[i].placed) revive_node(x, i);
   while (x->ntodo > 0) {
     i = x->todo[--x->ntodo];
-    revive_all(x, x->items[i].out);
-    for (e = x->items[i].waits; e >= 0; e = x->edges[e].next) revive_node(x, x->edges[e].to);
+    if (i < x->nitems) from_item(x, i);
+    else from_node(x, i - x->nitems);
   }
   free(x->todo);
   x->todo = NULL;
@@ -365,18 +505,14 @@ static void propagate (Search *x) {
 /* One search.  How many are leaked. */
 static uint32_t search (Search *x, bool first) {
   uint32_t i, n = 0;
-  for (i = 0; i < x->nitems; i++) {    /* (a second one keeps the items) */
-    x->items[i].counted = 0;
-    x->items[i].out = x->items[i].waits = -1;
-    x->items[i].live = false;
-  }
+  for (i = 0; i < x->nitems; i++) item_clear(&x->items[i]);      /* (a second one keeps them) */
   x->nedges = 0;
   for (i = 0; i < x->nnodes; i++) {
     Node *k = &x->nodes[i];
     State *s = k->g->state;
     k->before = !k->live;
-    k->live = false;
-    k->out = -1;
+    k->live = k->placed = false;
+    k->out = k->frees = -1;
     k->candidate = !s->is_host && waits_for_objects(k->g, s);
     look_at(x, i, first);
   }
@@ -421,7 +557,8 @@ Search *leaks_find (Host *h, Leaks *out) {
 bool leaks_let_go (Search *x) {
   bool ok = !x->failed;
   uint32_t i;
-  for (i = 0; i < x->nitems; i++) obj_unref(x->items[i].o);
+  for (i = 0; i < x->nitems; i++)
+    if (x->items[i].o != NULL) obj_unref(x->items[i].o);
   free(x->nodes);
   free(x->items);
   free(x->edges);

@@ -76,6 +76,7 @@ static int start (lua_State *L) {      /* it is counted: group, f, arguments */
   ee->eg = eg;
   obj_ref(&eg->obj);
   s->ending = &ee->e;
+  s->ends = &eg->obj;
   run_start(here(L), s);
   return 0;
 }

@@ -12,9 +12,8 @@ typedef enum Kind { A_TIMER, A_TICKER, A_FUNC } Kind;
 
 /* What a script holds as a timer. */
 typedef struct Alarm {
-  Obj obj;
+  ClockRef r;
   Kind kind;                           /* [I] */
-  Clock *clock;                        /* [I] TIMER, TICKER: a reference */
   Later later;                         /* FUNC */
   GoKit kit;                           /* [I] FUNC: what it starts */
   HostState *hs;                       /* [I] FUNC: later.host's, which holds a reference */
@@ -22,7 +21,7 @@ typedef struct Alarm {
 
 static void alarm_destroy (Obj *o) {
   Alarm *a = (Alarm *)o;
-  if (a->clock != NULL) obj_unref(&a->clock->c.obj);
+  if (a->r.clock != NULL) obj_unref(&a->r.clock->c.obj);
   if (a->kind == A_FUNC) {
     go_kit_free(&a->kit);
     host_unref(a->later.host);
@@ -33,9 +32,9 @@ static void alarm_destroy (Obj *o) {
 static Alarm *push_new (lua_State *L, Here h, Kind kind) {
   Alarm *a = calloc(1, sizeof *a);
   if (a != NULL) {
-    store_rlx(&a->obj.refs, 1);
-    a->obj.type = OBJ_TIMER;
-    a->obj.destroy = alarm_destroy;
+    store_rlx(&a->r.obj.refs, 1);
+    a->r.obj.type = OBJ_TIMER;
+    a->r.obj.destroy = alarm_destroy;
     a->kind = A_TIMER;                 /* (until it is more) */
   }
   handle_push_new(L, h.s, (Obj *)a);
@@ -46,8 +45,8 @@ static Alarm *push_new (lua_State *L, Here h, Kind kind) {
 static int push_clock (lua_State *L, int64_t ns, Kind kind) {
   Here h = here(L);
   Alarm *a = push_new(L, h, kind);
-  a->clock = clock_new(h.m, h.g->host, from_now(ns), kind == A_TICKER ? ns : 0);
-  return a->clock != NULL ? 1 : luaL_error(L, "not enough memory");
+  a->r.clock = clock_new(h.m, h.g->host, from_now(ns), kind == A_TICKER ? ns : 0);
+  return a->r.clock != NULL ? 1 : luaL_error(L, "not enough memory");
 }
 
 /* goro.timer(s) -> t: the time comes on t.c after s seconds.  Go's time.NewTimer. */
@@ -92,7 +91,7 @@ static int l_after_func (lua_State *L) {
   h = here(L);
   a->kit = kit;
   a->hs = h.s->hs;
-  later_init(&a->later, &a->obj, h.g->host, start);
+  later_init(&a->later, &a->r.obj, h.g->host, start);
   add_rlx(&h.g->host->refs, 1);
   a->kind = A_FUNC;
   if (later_reset(&a->later, h.m, from_now(ns)) == ALARM_NOMEM)
@@ -110,7 +109,7 @@ static Alarm *check_timer (lua_State *L) {
 /* t:stop() -> true if it was still to fire: no value that it sent is received after this. */
 static int l_stop (lua_State *L) {
   Alarm *a = check_timer(L);
-  AlarmResult r = a->kind == A_FUNC ? later_stop(&a->later) : clock_stop(a->clock);
+  AlarmResult r = a->kind == A_FUNC ? later_stop(&a->later) : clock_stop(a->r.clock);
   lua_pushboolean(L, r == ALARM_STOPPED);
   return 1;
 }
@@ -122,7 +121,7 @@ static int l_reset (lua_State *L) {
   bool ticks = a->kind == A_TICKER;
   int64_t ns = ticks ? arg_interval(L, 2) : arg_seconds(L, 2, true), when = from_now(ns);
   AlarmResult r = a->kind == A_FUNC ? later_reset(&a->later, h.m, when) :
-                  clock_reset(a->clock, h.m, when, ticks ? ns : 0);
+                  clock_reset(a->r.clock, h.m, when, ticks ? ns : 0);
   if (r == ALARM_NOMEM) return luaL_error(L, "not enough memory");
   lua_pushboolean(L, r == ALARM_STOPPED);
   return 1;
@@ -132,8 +131,8 @@ static int l_reset (lua_State *L) {
 static int l_index (lua_State *L) {
   if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "c") == 0) {
     Alarm *a = check_timer(L);
-    if (a->clock == NULL) lua_pushnil(L);
-    else handle_push(L, here(L).s, &a->clock->c.obj, VIEW_RECV);
+    if (a->r.clock == NULL) lua_pushnil(L);
+    else handle_push(L, here(L).s, &a->r.clock->c.obj, VIEW_RECV);
     return 1;
   }
   lua_settop(L, 2);

@@ -81,6 +81,7 @@ typedef struct State {
                                           latest one of theirs is in 'latest' */
   uint32_t locked;                     /* [O] goro.lock_thread, how often: it never yields */
   uint32_t stop_seq;                   /* [O] the world_stop that made it yield */
+  uint32_t node;                       /* leaks.c's, while the world stands still */
   uint64_t creator;                    /* [I] who started it: a goroutine's id */
   Origin *latest;                      /* [O] */
   char *traceback;                     /* [O] of the error being handled */
