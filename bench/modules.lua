@@ -18,19 +18,24 @@ usage: tools/lua bench/modules.lua [options]
   --help        this text
 Times: goroutines that capture and use a module, one after the other; the CPU time beyond what
 plain goroutines take, against requiring it anew in plain Lua, with all that it requires.
-Memory: VmRSS of parked goroutines that captured it, beyond plain ones, against what the module
-keeps in plain Lua.
+Memory: VmRSS of parked goroutines that captured it, beyond such as have opened the standard
+libraries that it opens (plain Lua has them open), against what the module keeps in plain Lua.
 ]]
 
--- What each bound says; use: a small thing done with the module in every goroutine.
+-- What each bound says; libs: the standard libraries that it opens, which plain Lua has open and
+-- a goroutine has not; use: a small thing done with the module in every goroutine.
 local modules = {
-  { name = "dkjson", cheaper = 20, use = function(m) return m.encode(1) end },
-  { name = "pl.List", cheaper = 20, use = function(m) return #m { 1 } end },
-  { name = "socket.http", cheaper = 20, use = function(m) return m.TIMEOUT end },
-  { name = "pl.class", cheaper = 20, use = function(m) return type(m()) end },
-  { name = "socket", use = function(m) return m._VERSION end },
-  { name = "cjson", cheaper = 1, use = function(m) return m.encode(1) end },
-  { name = "re", use = function(m) return m.match("a", "'a'") end },
+  { name = "dkjson", cheaper = 20, libs = { "package", "table", "string", "math", "debug" },
+    use = function(m) return m.encode(1) end },
+  { name = "pl.List", cheaper = 20, libs = { "package", "table", "string", "math", "io" },
+    use = function(m) return #m { 1 } end },
+  { name = "socket.http", cheaper = 20, libs = { "package", "table", "string", "math" },
+    use = function(m) return m.TIMEOUT end },
+  { name = "pl.class", cheaper = 20, libs = { "package", "io" },
+    use = function(m) return type(m()) end },
+  { name = "socket", libs = { "package" }, use = function(m) return m._VERSION end },
+  { name = "cjson", cheaper = 1, libs = { "package" }, use = function(m) return m.encode(1) end },
+  { name = "re", libs = { "package" }, use = function(m) return m.match("a", "'a'") end },
 }
 for _, m in ipairs(modules) do modules[m.name] = m end
 
@@ -125,22 +130,26 @@ local function parked(goro, n, f, ...)
   return bytes
 end
 
-function programs.parked(name, n)
+-- Captures the module; or (`how` "libs") only opens the libraries that it opens; or ("bare")
+-- nothing.
+function programs.parked(name, n, how)
   local goro = require("goro")
-  local m = name ~= "" and require(name)
+  local m = how == nil and require(name)
   local f = m and function(gate, started, ended)
     local x = m
     started:done()
     gate:recv()
     ended:done()
     return x
-  end or function(gate, started, ended)
+  end or function(gate, started, ended, ...)
+    for i = 1, select("#", ...) do local _ = _G[(select(i, ...))] end
     started:done()
     gate:recv()
     ended:done()
   end
-  parked(goro, 10, f)
-  print("bytes", parked(goro, n, f))
+  local libs = how == "libs" and modules[name].libs or {}
+  parked(goro, 10, f, table.unpack(libs))
+  print("bytes", parked(goro, n, f, table.unpack(libs)))
 end
 
 -- The parts of a module written in Lua: loading its chunk, and running it.
@@ -174,7 +183,7 @@ function programs.lua_part_goro(name, n)
 end
 
 if programs[arg[1]] then
-  programs[arg[1]](arg[2], math.tointeger(tonumber(arg[3])))
+  programs[arg[1]](arg[2], math.tointeger(tonumber(arg[3])), arg[4])
   os.exit(0, true)
 end
 
@@ -183,9 +192,9 @@ end
 local options = support.options(usage, { runs = "number", only = "string", procs = "number" })
 local runs, procs = options.runs or 5, options.procs or 1
 
-local function run(program, name, n)
-  local command = ("GOROMAXPROCS=%d '%s/tools/lua' '%s/bench/modules.lua' %s '%s' %d"):format(
-    procs, support.root, support.root, program, name, n)
+local function run(program, name, n, how)
+  local command = ("GOROMAXPROCS=%d '%s/tools/lua' '%s/bench/modules.lua' %s '%s' %d %s"):format(
+    procs, support.root, support.root, program, name, n, how or "")
   local pipe = assert(io.popen(command))
   local values = {}
   for line in pipe:lines() do
@@ -263,12 +272,18 @@ for _, m in ipairs(modules) do
   judge(name, "%.1f times cheaper than requiring anew", m.cheaper and { least = m.cheaper },
     measure(function() return value("time", "plain", name, name == "cjson" and 5000 or 500) end,
       function() return value("time", "goro", name, per) end), "%.1f us / %.2f us")
-  judge(name, "parked it takes %.2f of what the module keeps", m.name ~= "re" and { most = 1.1 },
-    measure(function()
-      local bytes, base = value("bytes", "parked", name, PARKED),
-        value("bytes", "parked", "", PARKED)
+  local function growth(how)
+    return function()
+      local bytes = value("bytes", "parked", name, PARKED)
+      local base = value("bytes", "parked", name, PARKED, how)
       return bytes and base and bytes - base
-    end, function() return value("bytes", "plain", name, 10) end), "%.0f bytes / %.0f bytes")
+    end
+  end
+  local function keeps() return value("bytes", "plain", name, 10) end
+  judge(name, "parked it takes %.2f of what the module keeps", m.cheaper == 20 and { most = 1.1 },
+    measure(growth("libs"), keeps), "%.0f bytes / %.0f bytes")
+  judge(name, "(%.2f, beyond a goroutine with no library open)", nil,
+    measure(growth("bare"), keeps), "%.0f bytes / %.0f bytes")
   if name == "re" then
     judge(name, "its chunk is loaded %.1f times quicker", { least = 5 },
       measure(function() return value("load", "lua_part", name, 500) end,
