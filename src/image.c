@@ -392,7 +392,7 @@ Ask image_ask (Image *img) {
   if (asked < UINT32_MAX / 2) store_rlx(&img->asked, asked + 1);
   if (phase == COUNTING && asked + 1 >= modules_at && cas_acqrel(&img->phase, &phase, MAKING))
     return ASK_MAKE;
-  return phase == READY ? ASK_READY : ASK_NOT;
+  return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
 }
 
 void image_refuse (Image *img, const char *why) {
