@@ -1,5 +1,5 @@
--- examples/json_server.lua, a goroutine for each request, beside the same server with the modules
--- in one long-lived goroutine; exits with 1 if it answers less than 0.7 times as many requests:
+-- examples/json_server.lua, a goroutine for each request, beside the same server with the
+-- modules in one long-lived goroutine; exits with 1 if it answers less than 0.7 times as many:
 -- tools/lua bench/json.lua [--runs N]
 
 package.path = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/?.lua;" .. package.path
@@ -75,8 +75,9 @@ end
 
 -- One server: answers a second, and microseconds of CPU time for each.
 local function measure(how)
-  local pipe = assert(io.popen(("GOROMAXPROCS=%d '%s/tools/lua' '%s/examples/json_server.lua' " ..
-    "--addr 127.0.0.1:0 %s & echo $!; wait"):format(procs, support.root, support.root, how)))
+  local command = "GOROMAXPROCS=%d '%s/tools/lua' '%s/examples/json_server.lua' " ..
+    "--addr 127.0.0.1:0 %s & echo $!; wait"
+  local pipe = assert(io.popen(command:format(procs, support.root, support.root, how)))
   local pid = pipe:read("l")
   local addr = (pipe:read("l") or ""):match("^http://([^/]+)/$")
   local rate, each
@@ -94,7 +95,7 @@ local function measure(how)
 end
 
 io.stdout:setvbuf("line")
-local by_clock, by_cpu, figures = {}, {}, {}
+local by_clock, by_cpu = {}, {}
 for i = 1, runs do
   local rate1, each1 = measure("")
   local rate2, each2 = measure("--long-lived")
@@ -103,9 +104,8 @@ for i = 1, runs do
     os.exit(1)
   end
   by_clock[i], by_cpu[i] = rate1 / rate2, each2 / each1
-  figures[#figures + 1] = ("%.0f / %.0f a second, %.1f / %.1f us of CPU time each"):format(rate1,
-    rate2, each1, each2)
-  print(("      %s"):format(figures[i]))
+  print(("      %.0f / %.0f a second, %.1f / %.1f us of CPU time each"):format(rate1, rate2,
+    each1, each2))
 end
 local function judge(name, ratios)
   local ratio = support.median(ratios)

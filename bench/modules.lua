@@ -1,5 +1,5 @@
--- What modules cost goroutines that capture them, beside requiring them anew in plain Lua; exits
--- with 1 if a bound is broken: tools/lua bench/modules.lua [--runs N] [--only a,b]
+-- What modules cost goroutines that capture them, beside requiring them anew in plain Lua;
+-- exits with 1 if a bound is broken: tools/lua bench/modules.lua [--runs N] [--only a,b]
 --
 -- All times are CPU time of a process of its own, so that others on the machine matter little;
 -- the two sides are measured in turn, and the median of the pairs' ratios counts.
@@ -22,8 +22,8 @@ Memory: VmRSS of parked goroutines that captured it, beyond such as have opened 
 libraries that it opens (plain Lua has them open), against what the module keeps in plain Lua.
 ]]
 
--- What each bound says; libs: the standard libraries that it opens, which plain Lua has open and
--- a goroutine has not; use: a small thing done with the module in every goroutine.
+-- What each bound says; libs: the standard libraries that it opens, which plain Lua has open
+-- and a goroutine has not; use: a small thing done with the module in every goroutine.
 local modules = {
   { name = "dkjson", cheaper = 20, libs = { "package", "table", "string", "math", "debug" },
     use = function(m) return m.encode(1) end },
@@ -34,12 +34,13 @@ local modules = {
   { name = "pl.class", cheaper = 20, libs = { "package", "io" },
     use = function(m) return type(m()) end },
   { name = "socket", libs = { "package" }, use = function(m) return m._VERSION end },
-  { name = "cjson", cheaper = 1, libs = { "package" }, use = function(m) return m.encode(1) end },
+  { name = "cjson", cheaper = 1, libs = { "package" },
+    use = function(m) return m.encode(1) end },
   { name = "re", libs = { "package" }, use = function(m) return m.match("a", "'a'") end },
 }
 for _, m in ipairs(modules) do modules[m.name] = m end
 
--- --- the measured programs --------------------------------------------------------------------
+-- --- the measured programs -----------------------------------------------------------------
 
 local standard = {}
 for name in pairs(package.loaded) do standard[name] = true end
@@ -187,14 +188,14 @@ if programs[arg[1]] then
   os.exit(0, true)
 end
 
--- --- the bounds -------------------------------------------------------------------------------
+-- --- the bounds ----------------------------------------------------------------------------
 
 local options = support.options(usage, { runs = "number", only = "string", procs = "number" })
 local runs, procs = options.runs or 5, options.procs or 1
 
 local function run(program, name, n, how)
-  local command = ("GOROMAXPROCS=%d '%s/tools/lua' '%s/bench/modules.lua' %s '%s' %d %s"):format(
-    procs, support.root, support.root, program, name, n, how or "")
+  local command = ("GOROMAXPROCS=%d '%s/tools/lua' '%s/bench/modules.lua' %s '%s' %d %s")
+    :format(procs, support.root, support.root, program, name, n, how or "")
   local pipe = assert(io.popen(command))
   local values = {}
   for line in pipe:lines() do
@@ -227,8 +228,11 @@ local function judge(name, text, limit, pairs_, show)
   local ok = not limit or (limit.least and ratio >= limit.least) or
     (limit.most and ratio <= limit.most)
   failed = failed or not ok
-  local bound = not limit and "no bound" or limit.least and ("at least %g"):format(limit.least) or
-    ("at most %g"):format(limit.most)
+  local bound = "no bound"
+  if limit then
+    bound = limit.least and ("at least %g"):format(limit.least)
+      or ("at most %g"):format(limit.most)
+  end
   print(("%-5s %-12s %s (%s); of %d: %.2f to %.2f%s"):format(
     not limit and "    " or ok and "ok" or "FAIL", name, text:format(ratio), bound, #ratios,
     math.min(table.unpack(ratios)), math.max(table.unpack(ratios)),
@@ -280,8 +284,8 @@ for _, m in ipairs(modules) do
     end
   end
   local function keeps() return value("bytes", "plain", name, 10) end
-  judge(name, "parked it takes %.2f of what the module keeps", m.cheaper == 20 and { most = 1.1 },
-    measure(growth("libs"), keeps), "%.0f bytes / %.0f bytes")
+  judge(name, "parked it takes %.2f of what the module keeps",
+    m.cheaper == 20 and { most = 1.1 }, measure(growth("libs"), keeps), "%.0f bytes / %.0f bytes")
   judge(name, "(%.2f, beyond a goroutine with no library open)", nil,
     measure(growth("bare"), keeps), "%.0f bytes / %.0f bytes")
   if name == "re" then

@@ -108,8 +108,8 @@ local files = {
     return fs
   ]],
   ["mi_nils.lua"] = [[
-    -- Upvalues of a coroutine that is gone, closed with nothing, false, and the main thread: their
-    -- types are small numbers, and 72.
+    -- Upvalues of a coroutine that is gone, closed with nothing, false, and the main thread:
+    -- their types are small numbers, and 72.
     local fs, junk = {}, {}
     local function fill(i)
       local none, no, main, s
@@ -310,18 +310,18 @@ describe("a goroutine that captures modules", function()
     end
   end)
 
-  it("has 'package' open and as it was inherited, when no image can have its modules", function()
+  it("has 'package' open, as it was inherited, when no image has its modules", function()
     local m = require("mi_file")
     local old = package.path
     for i = 1, 12 do
       if i == 7 then package.path = old .. ";./never/?.lua" end
-      local path, loaded = goro.async(function()
+      local seen, loaded = goro.async(function()
         local was = package.path
         package.path = "changed"
         package.loaded.changed = true
         return was, m == require("mi_file") and package.loaded.changed
       end):result()
-      assert.equal(package.path, path)
+      assert.equal(package.path, seen)
       assert.is_true(loaded)
     end
     package.path = old
