@@ -285,7 +285,8 @@ for _, m in ipairs(modules) do
   end
   local function keeps() return value("bytes", "plain", name, 10) end
   judge(name, "parked it takes %.2f of what the module keeps",
-    m.cheaper == 20 and { most = 1.1 }, measure(growth("libs"), keeps), "%.0f bytes / %.0f bytes")
+    m.cheaper == 20 and { most = 1.1 }, measure(growth("libs"), keeps),
+    "%.0f bytes / %.0f bytes")
   judge(name, "(%.2f, beyond a goroutine with no library open)", nil,
     measure(growth("bare"), keeps), "%.0f bytes / %.0f bytes")
   if name == "re" then
