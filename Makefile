@@ -42,7 +42,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -236,6 +236,10 @@ bench-peers: release                           ## beside luv's and cqueues' thre
 	@mkdir -p build/bench
 	tools/lua bench/peers.lua --runs $(RUNS) --table build/bench/peers.md
 	@cat build/bench/peers.md
+
+bench-modules: release                         ## goroutines that capture modules; json_server.lua
+	tools/lua bench/modules.lua --runs $(RUNS)
+	tools/lua bench/json.lua --runs $(RUNS)
 
 fair: release                                  ## what preemption costs, and how late a sleeper wakes
 	bench/preempt.sh

@@ -107,6 +107,33 @@ local files = {
     end
     return fs
   ]],
+  ["mi_nils.lua"] = [[
+    -- Upvalues of a coroutine that is gone, closed with nothing, false, and the main thread:
+    -- their types are small numbers, and 72.
+    local fs, junk = {}, {}
+    local function fill(i)
+      local none, no, main, s
+      local function f() return none, no, main, s end
+      no, main, s = false, i.main, "s" .. i.n
+      fs[i.n] = f
+    end
+    local main = coroutine.running()
+    for n = 1, 50 do
+      junk[n] = { n, { ("x"):rep(300 + n) } }
+      coroutine.wrap(fill) { n = n, main = main }
+    end
+    return fs
+  ]],
+  ["mi_garbage.lua"] = [[
+    -- What is left of it is little, and lies between much that is free.
+    local M, junk = {}, {}
+    for i = 1, 300 do
+      junk[i] = { "junk " .. i, i }
+      M[i] = load("local x = ... return function() return x, " .. i .. " end")(i)
+      junk[i + 300] = ("x"):rep(i)
+    end
+    return M
+  ]],
 }
 
 local dir
@@ -243,6 +270,62 @@ describe("a goroutine that captures modules", function()
     end)
     for _, r in ipairs(results) do assert.equal(50, r[1]) end
     ready("mi_numbers")
+  end)
+
+  it("has upvalues that were closed with nil, false and the main thread", function()
+    local m = require("mi_nils")
+    local results = each(10, m, function(fs)
+      local main, good = coroutine.running(), 0
+      for i, f in ipairs(fs) do
+        local none, no, co, s = f()
+        if none == nil and no == false and co == main and s == "s" .. i then good = good + 1 end
+      end
+      collectgarbage()
+      collectgarbage()
+      return good, collectgarbage("count") * 1024
+    end)
+    for _, r in ipairs(results) do assert.equal(50, r[1]) end
+    ready("mi_nils")
+    if images then                                 -- (else it could not be pushed together)
+      assert.is_true(image("mi_nils").bytes < 1.1 * results[10][2], image("mi_nils").bytes)
+    end
+  end)
+
+  it("starts with what its modules keep, not with what they left free", function()
+    local m = require("mi_garbage")
+    local results = each(8, m, function(x)
+      local good = 0
+      for i = 1, 300 do
+        local a, b = x[i]()
+        if a == i and b == i then good = good + 1 end
+      end
+      collectgarbage()
+      collectgarbage()
+      return good, collectgarbage("count") * 1024
+    end)
+    for _, r in ipairs(results) do assert.equal(300, r[1]) end
+    ready("mi_garbage")
+    if images then
+      assert.is_true(image("mi_garbage").bytes < 1.1 * results[8][2], image("mi_garbage").bytes)
+    end
+  end)
+
+  it("has 'package' open, as it was inherited, when no image has its modules", function()
+    local m = require("mi_file")
+    local old = package.path
+    for i = 1, 12 do
+      if i == 7 then package.path = old .. ";./never/?.lua" end
+      local seen, loaded = goro.async(function()
+        local was = package.path
+        package.path = "changed"
+        package.loaded.changed = true
+        return was, m == require("mi_file") and package.loaded.changed
+      end):result()
+      assert.equal(package.path, seen)
+      assert.is_true(loaded)
+    end
+    package.path = old
+    if images then assert.equal("ready", image("package").state) end
   end)
 
   it("has random numbers of its own", function()

@@ -232,6 +232,106 @@ Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n
   return b;
 }
 
+/* ---------------------------------------------------------------- without what is free */
+
+/*
+** What is free in a template where scripts have run, a fifth of it, need not be in each copy.  So
+** what is in use is pushed together: each run of blocks between two that are free moves down by
+** what is free below.  Where a block begins need not be known: an address within a run, or one
+** past its end, moves as the run does.
+**
+** A closed upvalue holds its value behind a pointer to it, and behind that word, in the value's
+** type, rests of a pointer: where that is what a word and the next but one look like, all but the
+** type are cleared.  Other words with a type's low bits are no pointers, which are multiples of 8.
+*/
+typedef struct Gap { uint32_t from, to, below; } Gap;          /* offsets; what is free below it */
+
+static int by_place (const void *a, const void *b) {
+  const Gap *x = a, *y = b;
+  return x->from < y->from ? -1 : x->from > y->from;
+}
+
+/* All that is free below a->top, in order, adjacent pieces as one; '*n' of them.  One more stands
+** at the end.  NULL: no memory. */
+static Gap *find_gaps (const Arena *a, size_t *n) {
+  size_t c, k = 0, i;
+  const Free *f;
+  Gap *g;
+  for (c = 0; c < NCLASSES; c++)
+    for (f = a->free[c]; f != NULL; f = f->next) k++;
+  g = malloc((k + 1) * sizeof *g);
+  if (g == NULL) return NULL;
+  for (c = 0, i = 0; c < NCLASSES; c++)
+    for (f = a->free[c]; f != NULL; f = f->next, i++) {
+      g[i].from = (uint32_t)((const char *)f - (const char *)a);
+      g[i].to = g[i].from + (uint32_t)class_size(c);
+    }
+  qsort(g, k, sizeof *g, by_place);
+  for (i = 0, *n = 0; i < k; i++) {
+    if (*n > 0 && g[*n - 1].to == g[i].from) g[*n - 1].to = g[i].to;
+    else g[(*n)++] = g[i];
+  }
+  g[*n].from = g[*n].to = (uint32_t)arena_size(a);
+  for (i = 0, k = 0; i <= *n; i++) {
+    g[i].below = (uint32_t)k;
+    k += g[i].to - g[i].from;
+  }
+  return g;
+}
+
+/* What is free below offset 'at': that of the first gap that does not end below it. */
+static uint32_t free_below (const Gap *g, size_t n, uint32_t at) {
+  size_t low = 0, high = n;            /* g[n].to is the end: not below any */
+  while (low < high) {
+    size_t mid = (low + high) / 2;
+    if (g[mid].to <= at) low = mid + 1;
+    else high = mid;
+  }
+  return g[low].below;
+}
+
+/* Put the words from offset 'from' to 'to', moved to 'w', right. */
+static void move_words (const Arena *a, Arena *b, const Gap *g, size_t n, uintptr_t *w,
+                        size_t count, const uintptr_t *was) {
+  uintptr_t low = (uintptr_t)a, high = (uintptr_t)a->top;
+  size_t i;
+  for (i = 0; i < count; i++) {
+    uintptr_t v = was[i];
+    if (v < low || v > high) continue;
+    if (i >= 2 && was[i - 2] == (uintptr_t)&was[i - 1]) w[i] = v & 255;
+    else if (v % GRAIN == 0)
+      w[i] = (uintptr_t)b + (v - low) - free_below(g, n, (uint32_t)(v - low));
+  }
+}
+
+Arena *arena_compact (const Arena *a, void **p) {
+  const char *from = (const char *)a;
+  size_t n, i, size = arena_size(a), at = HEAD;
+  Gap *g = find_gaps(a, &n);
+  Arena *b = NULL;
+  if (g != NULL) b = aligned_chunk(size - g[n].below - HEAD);
+  if (b != NULL) {
+    memset(b, 0, HEAD);
+    b->aligned = true;
+    b->used = a->used;
+    b->limit = a->limit;
+    b->grow = CHUNK;
+    for (i = 0; i <= n; i++) {
+      char *to = (char *)b + at - g[i].below;
+      memcpy(to, from + at, g[i].from - at);
+      move_words(a, b, g, n, (uintptr_t *)(void *)to, (g[i].from - at) / sizeof(uintptr_t),
+                 (const uintptr_t *)(const void *)(from + at));
+      at = g[i].to;
+    }
+    b->first = size - g[n].below - HEAD;
+    b->top = b->end = base(b) + b->first;
+    i = (size_t)((char *)*p - from);
+    *p = (char *)b + i - free_below(g, n, (uint32_t)i);
+  }
+  free(g);
+  return b;
+}
+
 /* ---------------------------------------------------------------- blocks */
 
 static void free_small (Arena *a, void *p, size_t c) {

@@ -634,6 +634,16 @@ void enc_finish (Enc *e) {
   if (e->shared) memcpy(e->m->bytes, &e->nobj, 4);
 }
 
+/* Nothing among the 'n' values from 'idx' on can be a module's. */
+static bool all_scalars (lua_State *L, int idx, int n) {
+  int i;
+  for (i = idx; i < idx + n; i++) {
+    int type = lua_type(L, i);
+    if (type == LUA_TTABLE || type == LUA_TFUNCTION || type == LUA_TUSERDATA) return false;
+  }
+  return true;
+}
+
 static int encode (lua_State *L) {     /* Session *, values ... */
   Session *x = lua_touserdata(L, 1);
   Enc *e = x->main;
@@ -647,7 +657,7 @@ static int encode (lua_State *L) {     /* Session *, values ... */
   x->jobs = n + 4;
   lua_settop(L, n + 1);
   lua_settop(L, n + 4);
-  modref_refresh(L, x->s, false);
+  if (!all_scalars(L, 2, n)) modref_refresh(L, x->s, false);
   for (;;) {
     enc_begin(e, x, e->m, (uint32_t)n);
     for (i = 0; i < n; i++) {

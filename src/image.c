@@ -236,13 +236,14 @@ static bool same_code (lua_State *L, const Image *img) {
   return same;
 }
 
-static bool check (const Image *img) {
+/* 'L': the template, where the image is not its exact copy; or NULL. */
+static bool check (const Image *img, lua_State *L) {
   State *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
   lua_State *A, *B;
   bool ok = false;
   if (a != NULL && b != NULL && (A = copy(img, img->arena, a, SLACK, NULL)) != NULL) {
     if ((B = copy(img, a->arena, b, SLACK, NULL)) != NULL) {
-      ok = verify_same(A, B) && same_code(A, img) && same_code(B, img) && verify_works(A) &&
+      ok = verify_same(A, B) && (L == NULL || verify_same(L, A)) && same_code(A, img) && same_code(B, img) && verify_works(A) &&
            verify_works(B);
       if (ok && !img->modules) lua_close(B);       /* (modules' finalisers are not ours to run) */
       arena_free(b->arena, NULL);
@@ -391,7 +392,7 @@ Ask image_ask (Image *img) {
   if (asked < UINT32_MAX / 2) store_rlx(&img->asked, asked + 1);
   if (phase == COUNTING && asked + 1 >= modules_at && cas_acqrel(&img->phase, &phase, MAKING))
     return ASK_MAKE;
-  return phase == READY ? ASK_READY : ASK_NOT;
+  return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
 }
 
 void image_refuse (Image *img, const char *why) {
@@ -428,22 +429,36 @@ static void publish (Image *img, bool ok) {
   image_unref(old);
 }
 
-/* All that a copy of 's' needs, into 'img'.  false: no memory, or it is not in one piece. */
-static bool take_copy (Image *img, const State *s, lua_State *L) {
+/* All that a copy of 's' needs, into 'img'.  NULL: it is done, and right; or why not.  With
+** 'compact', without what is free in it. */
+static const char *take_copy (Image *img, const State *s, lua_State *L, bool compact) {
   img->npointers = arena_pointers(s->arena, &img->pointers);
-  if (img->npointers < 0) return false;
-  img->arena = arena_copy(s->arena, 0, img->pointers, img->npointers, NULL);
-  if (img->arena == NULL) return false;
-  img->L = arena_moved(s->arena, img->arena, L);
+  if (img->npointers < 0) return "its memory is not in one piece";
+  if (compact) {
+    void *p = L;
+    free(img->pointers);
+    img->pointers = NULL;
+    img->arena = arena_compact(s->arena, &p);
+    img->L = p;
+    if (img->arena != NULL) img->npointers = arena_pointers(img->arena, &img->pointers);
+  }
+  else {
+    img->arena = arena_copy(s->arena, 0, img->pointers, img->npointers, NULL);
+    img->L = arena_moved(s->arena, img->arena, L);
+  }
+  if (img->arena == NULL || img->npointers < 0) return "not enough memory";
   memcpy(img->lazy, s->lazy, sizeof img->lazy);
   store_rlx(&img->slack, SLACK);
-  return true;
+  return check(img, compact ? L : NULL) ? NULL : "a copy of it is not the same";
 }
 
 void image_settle (Image *img, State *s, lua_State *L) {
-  if (img->reason == NULL && !take_copy(img, s, L))
-    image_refuse(img, "its memory is not in one piece");
-  if (img->reason == NULL && !check(img)) image_refuse(img, "a copy of it is not the same");
+  const char *why = NULL;
+  if (img->reason == NULL && (why = take_copy(img, s, L, true)) != NULL) {
+    drop(img);
+    why = take_copy(img, s, L, false);
+  }
+  if (why != NULL) image_refuse(img, why);
   if (logging)
     fprintf(stderr, "goro: image of modules %s: %s%s%s\n", img->code,
             img->reason == NULL ? "made" : "refused: ", img->reason == NULL ? "" : img->reason,
@@ -503,7 +518,7 @@ static void tell (const Image *img, bool ok) {
 }
 
 static void make_and_check (Image *img) {
-  bool ok = make(img) && check(img);
+  bool ok = make(img) && check(img, NULL);
   if (logging) tell(img, ok);
   if (!ok) drop(img);
   publish(img, ok);
@@ -570,5 +585,5 @@ void image_init (void) {
   if ((how != NULL && strcmp(how, "0") == 0) || !stdlibs_can_be_lazy()) return;
   if (how != NULL && strstr(how, "always") != NULL) make_at = modules_at = 1;
   logging = how != NULL && strstr(how, "log") != NULL;
-  there = make(&plain) && check(&plain);
+  there = make(&plain) && check(&plain, NULL);
 }

@@ -71,8 +71,9 @@ void image_unref (Image *img);
 
 /* For modimage.c.  The entry for these names and this heritage, a new reference, or NULL. */
 Image *image_find_modules (const char *names, size_t len, Heritage *h);
-typedef enum Ask { ASK_NOT, ASK_READY, ASK_MAKE } Ask;
-Ask image_ask (Image *img);            /* ASK_MAKE: the caller is to make it, and nobody else */
+typedef enum Ask { ASK_NOT, ASK_READY, ASK_MAKE, ASK_NEVER } Ask;
+Ask image_ask (Image *img);            /* ASK_MAKE: the caller is to make it, and nobody else;
+                                          ASK_NEVER: it is refused */
 /* The maker's: say why it cannot be; take it from 's', where 'L' is the main thread and nothing
 ** runs, unless it is refused; or let another make it. */
 void image_refuse (Image *img, const char *why);

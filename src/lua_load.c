@@ -136,32 +136,48 @@ static Found find_file (luaL_Buffer *b, const char *name, const char *path, char
   }
 }
 
-int search_lua (lua_State *L) {
-  char file[MAX_PATH_LEN];
+/* The file of the module whose name is at 1, by package[field], into 'file'; what was looked for in
+** vain is pushed.  TOO_LONG: it is for the stock searcher, and nothing is pushed. */
+static Found find_module (lua_State *L, const char *field, char *file) {
   size_t len;
   const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
+  Found found = TOO_LONG;
   lua_settop(L, 1);
   if (name != NULL && strcspn(name, LUA_PATH_SEP LUA_PATH_MARK) == len &&
       lua_istable(L, lua_upvalueindex(2))) {
-    lua_pushliteral(L, "path");
+    lua_pushstring(L, field);
     if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TSTRING) {
       luaL_Buffer b;
-      Found found;
       luaL_buffinit(L, &b);
       found = find_file(&b, name, lua_tostring(L, 2), file);
       luaL_pushresult(&b);
-      if (found == NOT_FOUND) return 1;
-      if (found == FOUND && load_file(L, file, NULL) == LUA_OK) {
-        lua_pushstring(L, file);
-        return 2;
-      }
     }
-    lua_settop(L, 1);
   }
+  if (found == TOO_LONG) lua_settop(L, 1);
+  return found;
+}
+
+int search_lua (lua_State *L) {
+  char file[MAX_PATH_LEN];
+  Found found = find_module(L, "path", file);
+  if (found == NOT_FOUND) return 1;
+  if (found == FOUND && load_file(L, file, NULL) == LUA_OK) {
+    lua_pushstring(L, file);
+    return 2;
+  }
+  lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));           /* an error: it says so */
   lua_insert(L, 1);
   lua_call(L, 1, LUA_MULTRET);
   return lua_gettop(L);
+}
+
+int find_c (lua_State *L) {
+  char file[MAX_PATH_LEN];
+  Found found = find_module(L, "cpath", file);
+  if (found == TOO_LONG) return -1;
+  if (found == FOUND) lua_pushstring(L, file);
+  return found == FOUND;
 }
 
 /* ---------------------------------------------------------------- figures */

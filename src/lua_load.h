@@ -20,6 +20,11 @@ void load_stats (lua_State *L);
 /* Instead of the stock searcher of Lua modules.  Upvalue 1: that one; 2: the package table. */
 int search_lua (lua_State *L);
 
+/* For the searcher of C modules, whose upvalues 1 and 2 are the same: where is the one of the name
+** at 1?  1: its file is pushed; 0: there is none, and why is pushed; -1: the stock one is to
+** look.  May raise. */
+int find_c (lua_State *L);
+
 #pragma GCC visibility pop
 
 #endif

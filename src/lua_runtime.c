@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "lualib.h"
 #include "check.h"
+#include "code.h"
 #include "lua_args.h"
 #include "lua_load.h"
 #include "lua_hook.h"
@@ -230,10 +231,20 @@ static int call_locked (lua_State *L, int n) {
   return lua_gettop(L) - base;
 }
 
+/* Keep the library mapped; those done already are known by a hash of 64 bits. */
+static void pin (const char *file) {
+  static _Atomic(uint64_t) done[64];
+  uint64_t h = code_hash(file, strlen(file), 1) | 1;
+  _Atomic(uint64_t) *slot = &done[h >> 58];
+  if (load_rlx(slot) == h) return;
+  os_pin_file(file);
+  store_rlx(slot, h);
+}
+
 /* upvalue 1: the module's luaopen_ function.  Arguments: name, file. */
 static int run_loader (lua_State *L) {
   const char *file = lua_tostring(L, 2);
-  if (file != NULL) os_pin_file(file);
+  if (file != NULL) pin(file);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   return call_locked(L, lua_gettop(L) - 1);
@@ -252,6 +263,31 @@ static int search_c (lua_State *L) {
     lua_replace(L, 1);
   }
   return n;
+}
+
+/* upvalues: the stock searcher of C modules, the package table, its loadlib as it was.  Argument:
+** a name.  Probes files as search_lua does (the stock one opens them); what is out of the ordinary
+** is told by the stock one. */
+static int search_c_file (lua_State *L) {
+  static const char ofs[] = "_";
+  const char *name = lua_tostring(L, 1);
+  int found = name != NULL && strchr(name, '-') == NULL ? find_c(L) : -1;
+  if (found == 0) return 1;
+  if (found == 1) {
+    int file = lua_gettop(L);
+    lua_pushvalue(L, lua_upvalueindex(3));
+    lua_pushvalue(L, file);
+    lua_pushliteral(L, "luaopen_");
+    luaL_gsub(L, lua_tostring(L, 1), ".", ofs);
+    lua_concat(L, 2);
+    if (call_locked(L, 2) == 1 && lua_iscfunction(L, -1)) {
+      lua_pushcclosure(L, run_loader, 1);
+      lua_pushvalue(L, file);
+      return 2;
+    }
+  }
+  lua_settop(L, 1);
+  return search_c(L);
 }
 
 /* upvalue 1: the stock searcher of package.preload, which is asked first. */
@@ -287,11 +323,13 @@ static void replace_searcher (lua_State *L, int t, int i, lua_CFunction f) {
   else lua_pop(L, 1);
 }
 
-static void replace_lua_searcher (lua_State *L, int package, int t) {
-  if (lua_rawgeti(L, t, 2) == LUA_TFUNCTION && lua_iscfunction(L, -1)) {
+/* The two that look for files: they have the package table, too. */
+static void replace_file_searcher (lua_State *L, int package, int t, int i, lua_CFunction f) {
+  if (lua_rawgeti(L, t, i) == LUA_TFUNCTION && lua_iscfunction(L, -1)) {
     lua_pushvalue(L, package);
-    lua_pushcclosure(L, search_lua, 2);
-    lua_rawseti(L, t, 2);
+    lua_getfield(L, package, "loadlib");
+    lua_pushcclosure(L, f, 3);
+    lua_rawseti(L, t, i);
   }
   else lua_pop(L, 1);
 }
@@ -311,8 +349,8 @@ void runtime_opened (lua_State *L, State *s, const char *lib) {
   else if (strcmp(lib, LUA_LOADLIBNAME) == 0) {
     if (lua_getfield(L, top, "searchers") == LUA_TTABLE) {
       replace_searcher(L, top + 1, 1, search_preload);
-      replace_lua_searcher(L, top, top + 1);
-      replace_searcher(L, top + 1, 3, search_c);
+      replace_file_searcher(L, top, top + 1, 2, search_lua);
+      replace_file_searcher(L, top, top + 1, 3, search_c_file);
       replace_searcher(L, top + 1, 4, search_c);
     }
     lua_pushglobaltable(L);

@@ -16,7 +16,8 @@
 ** WHICH MODULES.  Those the message refers to, and what they require.  Never one that goro.fresh
 ** names.  A set is refused, with a reason that goro.stats tells, if loading it fails, starts a
 ** goroutine, or leaves anything that a copy may not have: full userdata, goro's objects,
-** coroutines, finalisers.
+** coroutines, finalisers.  Goroutines that ask for it start as copies of a state that has 'package'
+** open at least, as they will all need it.
 **
 ** WHEN IT IS OUT OF DATE.  The image notes which files were read.  They are looked at again, at
 ** most every 10 ms, when a goroutine is to be a copy; one that has changed ends the image.
@@ -28,6 +29,7 @@
 #include <string.h>
 #include "code.h"
 #include "fit.h"
+#include "lualib.h"
 #include "modimage.h"
 #include "run.h"
 #include "stdlibs.h"
@@ -115,14 +117,10 @@ static bool is_current (Image *img) {
   return true;
 }
 
-Image *modimage_choose (State *s, Heritage *h, Image **make) {
-  ModNames *mods = s->mods;
-  Image *img;
-  *make = NULL;
-  if (mods == NULL || !mods->on) return NULL;
-  mods->on = false;
-  if (mods->len == 0 || mods->over || load_acq(&s->hs->ninits) != 0) return NULL;
-  img = image_find_modules(mods->text, mods->len, h);
+/* The image for these names, if it can be used: a new reference.  NULL: it cannot; or the caller's
+** goroutine is to make it, '*make'.  '*refused': it never will. */
+static Image *ask (const char *names, size_t len, Heritage *h, Image **make, bool *refused) {
+  Image *img = image_find_modules(names, len, h);
   if (img == NULL) return NULL;
   switch (image_ask(img)) {
     case ASK_READY:
@@ -135,10 +133,24 @@ Image *modimage_choose (State *s, Heritage *h, Image **make) {
     case ASK_MAKE:
       *make = img;
       return NULL;
+    case ASK_NEVER: *refused = true; break;
     default: break;
   }
   image_unref(img);
   return NULL;
+}
+
+Image *modimage_choose (State *s, Heritage *h, Image **make) {
+  ModNames *mods = s->mods;
+  bool refused = false;
+  Image *img;
+  *make = NULL;
+  if (mods == NULL || !mods->on) return NULL;
+  mods->on = false;
+  if (mods->len == 0 || mods->over || load_acq(&s->hs->ninits) != 0) return NULL;
+  img = ask(mods->text, mods->len, h, make, &refused);
+  if (refused) img = ask(LUA_LOADLIBNAME, sizeof LUA_LOADLIBNAME, h, make, &refused);
+  return img;
 }
 
 /* ---------------------------------------------------------------- making one */
