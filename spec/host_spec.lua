@@ -11,6 +11,7 @@ local modes = {
   { "pair", "may live at the same time in one thread and be closed in either order" },
   { "panics", "get the panics of their own goroutines only" },
   { "deadlocks", "get their own deadlocks, whatever another state's goroutines do" },
+  { "signals", "each hear of a signal, the rest also when one has been closed" },
   { "threads 4 50", "may live in four threads" },
   { "moved", "may be opened in one thread and closed in another" },
   { "coroutine", "may run the script inside a coroutine" },

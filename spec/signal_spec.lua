@@ -161,7 +161,7 @@ describe("goro.signal #signal", function()
     ]])
   end)
 
-  it("ends with its host: the process's other Lua states go on", function()
+  it("ends with its host", function()
     -- (A state that ends gives back what it had taken: TERM kills again.)
     local r = script.run(head .. [[
       local c = goro.signal("TERM")

@@ -174,6 +174,8 @@ struct P {
   uint32_t seen_word;
   int64_t seen_when;
   int64_t seen_cpu;
+  int64_t slice_cpu;
+  int64_t still_since;
   bool signalled;
 };
 
@@ -191,6 +193,7 @@ struct M {
   _Atomic(uint32_t) tick;              /* [A] slices run */
   _Atomic(uint32_t) preempt;           /* [A] tick of the slice to be preempted */
   _Atomic(uint32_t) cpu_known;         /* [A] cpuclock is set */
+  _Atomic(uint32_t) in_lock;           /* [A] it sleeps for a Lock */
   clockid_t cpuclock;
   pthread_t thread;                    /* [I] before the first P */
   int tid;                             /* [I] its number for the OS */

@@ -31,6 +31,8 @@
 #define PAUSE_MIN 8
 #define PAUSE_MAX 1024
 
+__thread _Atomic(uint32_t) *lock_sleeps __attribute__((tls_model("initial-exec")));
+
 void lock_init (Lock *l, LockRank rank) {
   store_rlx(&l->word, 0);
   store_rlx(&l->gen, 0);
@@ -57,7 +59,9 @@ void lock_slow (Lock *l) {
     fence_heavy();
     if (take(l)) return;
     GORO_POINT();
+    if (lock_sleeps != NULL) store_rlx(lock_sleeps, 1);
     os_futex_wait(&l->gen, gen, FOREVER);
+    if (lock_sleeps != NULL) store_rlx(lock_sleeps, 0);
   }
 }
 

@@ -32,6 +32,10 @@ typedef struct Lock {
   uint8_t rank;                        /* [I] */
 } Lock;
 
+/* Where this thread says (1) that it sleeps for a Lock, NULL: nowhere.  Such a sleep is short, if
+** the system lets who holds the lock run: sysmon leaves it alone. */
+extern __thread _Atomic(uint32_t) *lock_sleeps __attribute__((tls_model("initial-exec")));
+
 void lock_init (Lock *l, LockRank rank);
 void lock_slow (Lock *l);
 void lock_wake (Lock *l);

@@ -113,6 +113,7 @@ M *sched_adopt (void) {
   m->cpuclock = os_thread_clock(m->thread);
   store_rel(&m->cpu_known, 1);
   sched_this_m = m;
+  lock_sleeps = &m->in_lock;
   return m;
 }
 
@@ -127,6 +128,7 @@ void sched_leave (M *m) {
   lock_release(&sched.lock);
   event_close(&m->event);
   sched_this_m = NULL;
+  lock_sleeps = NULL;
   m_free(m);
 }
 

@@ -118,17 +118,33 @@ void os_mutex_lock (pthread_mutex_t *m) { pthread_mutex_lock(m); }
 
 int os_thread_id (void) { return (int)syscall(SYS_gettid); }
 
-bool os_thread_sleeps (int id) {
-  char path[64], buf[128], *p;
+/* What the kernel says of a thread; false: nothing. */
+static bool thread_file (int id, const char *name, char *buf, size_t size) {
+  char path[64];
   ssize_t n;
   int fd;
-  snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
+  snprintf(path, sizeof path, "/proc/self/task/%d/%s", id, name);
   fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return true;
-  n = read(fd, buf, sizeof buf - 1);
+  if (fd < 0) return false;
+  n = read(fd, buf, size - 1);
   close(fd);
-  if (n <= 0) return true;
-  buf[n] = '\0';
+  buf[n > 0 ? n : 0] = '\0';
+  return n > 0;
+}
+
+bool os_thread_dozes (int id) {
+  char buf[128];
+  if (!thread_file(id, "syscall", buf, sizeof buf)) return false;
+  switch (atoi(buf)) {                 /* "202 0x7f..." */
+    case SYS_futex: case SYS_mmap: case SYS_munmap: case SYS_mprotect: case SYS_brk:
+    case SYS_madvise: return true;
+    default: return false;
+  }
+}
+
+bool os_thread_sleeps (int id) {
+  char buf[128], *p;
+  if (!thread_file(id, "stat", buf, sizeof buf)) return true;
   p = strrchr(buf, ')');               /* "123 (name) S ..." */
   return p == NULL || p[1] == '\0' || p[2] != 'R';
 }

@@ -52,6 +52,8 @@ static inline void fence_light (void) {
 ** waits for a CPU does not.  True if that cannot be told. */
 int os_thread_id (void);
 bool os_thread_sleeps (int id);
+/* Most likely for a moment: for a lock (libc's malloc has some), or one of the kernel's for memory? */
+bool os_thread_dozes (int id);
 
 #define OS_PREEMPT_SIGNAL SIGURG       /* (needs signal.h) */
 /* Preemption signal: install 'handler' (only where nobody else has one); false if taken. */

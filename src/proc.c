@@ -831,6 +831,7 @@ static void *worker_main (void *arg) {
   P *pp = m->nextp;
   G *g;
   sched_this_m = m;
+  lock_sleeps = &m->in_lock;
   m->thread = pthread_self();
   m->tid = os_thread_id();
   m->cpuclock = os_thread_clock(m->thread);

@@ -5,13 +5,16 @@
 **
 **   A P whose thread uses no CPU time and sleeps in the kernel is inside a C call that blocks: it
 **   is retaken and handed to another M, if there is work for it or no other P is idle (Go's
-**   retake from a syscall).  A thread that only waits for a CPU is no such one.
+**   retake from a syscall).  A thread that only waits for a CPU is no such one, nor is one that
+**   sleeps for a lock of goro's: who holds that waits for a CPU, and more threads would not help.
+**   For the same reason one that sleeps for some lock (malloc's, the kernel's for memory) keeps
+**   its P for 10 ms.
 **   If the call returns and the goroutine then computes on, without a P, it is asked to yield
 **   too, so that it queues for one.
 **   A P whose slice has lasted 10 ms while others wait (2 ms if it was preempted before, and
 **   there are others that were not): the goroutine is asked to yield, by a signal to its thread, in whose handler a count hook is set (sent only while the thread uses
-**   CPU time: a blocked C call must not see EINTR).  If that had no effect for another 10 ms the
-**   code is in a long C function, and the P is retaken as well.
+**   CPU time: a blocked C call must not see EINTR).  If that had no effect for another 10 ms
+**   in which the thread did run the code is in a long C function, and the P is retaken as well.
 **   A host's thread gets no signal: its state's hooks are the host's.  Its P is retaken.
 **
 ** It also starts an M for timers that are overdue while P's are idle, and asks for descriptors that
@@ -72,15 +75,24 @@ static bool look_at (P *pp, int64_t now) {
     pp->seen_word = word;
     pp->seen_tick = tick;
     pp->seen_when = now;
-    pp->seen_cpu = cpu;
+    pp->seen_cpu = pp->slice_cpu = cpu;
+    pp->still_since = now;
     pp->signalled = false;
     if (now + TURN < soonest && work_waits(pp)) soonest = now + TURN;
     return false;
   }
-  if (!l.is_host) slice = load_acq(&l.m->tick);    /* a worker's M stays while we run */
+  if (!l.is_host) {                    /* a worker's M stays while we run */
+    slice = load_acq(&l.m->tick);
+    if (load_rlx(&l.m->in_lock) != 0) return false;
+  }
   if (cpu >= 0 && cpu == pp->seen_cpu && (work_waits(pp) || load_seq(&sched.nidlep) == 0) &&
-      os_thread_sleeps(l.tid))
-    return retake(pp, &l, word, slice, cpu);
+      os_thread_sleeps(l.tid)) {
+    if (now - pp->still_since >= SLICE || !os_thread_dozes(l.tid))
+      return retake(pp, &l, word, slice, cpu);
+    if (pp->still_since + SLICE < soonest) soonest = pp->still_since + SLICE;
+    return false;
+  }
+  if (cpu != pp->seen_cpu) pp->still_since = now;
   pp->seen_cpu = cpu;
   if (!work_waits(pp)) return false;
   limit = pp->seen_when + (load_rlx(&pp->bg) != 0 && fresh_work_waits(pp) ? TURN : SLICE);
@@ -91,10 +103,12 @@ static bool look_at (P *pp, int64_t now) {
   if (!l.is_host && sched.can_preempt && !pp->signalled) {
     pp->signalled = true;
     pp->seen_when = now;
+    pp->slice_cpu = cpu;
     store_rel(&l.m->preempt, slice);
     os_preempt_signal(l.thread);
     return false;                      /* (no reason to look more often) */
   }
+  if (cpu >= 0 && cpu - pp->slice_cpu < SLICE / 4) return false;     /* it waits for a CPU */
   return retake(pp, &l, word, slice, cpu);
 }
 

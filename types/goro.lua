@@ -1099,4 +1099,297 @@ goro.stdout = nil
 ---@type goro.Connection
 goro.stderr = nil
 
+-- LuaSocket's face, and TLS -------------------------------------------------------------------
+
+---`require "goro.socket"`: LuaSocket's `socket` over goro.net.  What blocks there parks here.
+---docs/sockets.md says what differs.
+---@class goro.socket
+---@field _VERSION string
+---@field sinkt table sinks for ltn12, by name: LuaSocket's `socket.sinkt`
+---@field sourcet table sources, likewise
+---@field dns goro.socket.dns
+local socket = {}
+
+---From now on `require "socket"` and `require "socket.unix"` give this one, in this state and in
+---goroutines started after.
+---@return goro.socket
+function socket.install() end
+
+---@return goro.socket.TCP master either family; `tcp4` and `tcp6`: one of them
+function socket.tcp() end
+socket.tcp4, socket.tcp6 = socket.tcp, socket.tcp
+
+---@return goro.socket.UDP unconnected `udp4` and `udp6`: of one family
+function socket.udp() end
+socket.udp4, socket.udp6 = socket.udp, socket.udp
+
+---A stream over a Unix socket: `connect(path)`, `bind(path)`, else as `tcp()`.
+---@return goro.socket.TCP master
+function socket.unix() end
+
+---A connected socket; `connect4` and `connect6`: by one family.
+---@param host string
+---@param port integer|string
+---@return goro.socket.TCP? client
+---@return string? reason
+function socket.connect(host, port) end
+socket.connect4, socket.connect6 = socket.connect, socket.connect
+
+---A listening one.
+---@param host string `"*"`: all of this machine's addresses
+---@param port integer|string 0: a free one
+---@param backlog? integer not looked at
+---@return goro.socket.TCP? server
+---@return string? reason
+function socket.bind(host, port, backlog) end
+
+---Waits until one can be read from (accepted from) or written to.
+---@param recvt table? sockets, or whatever has `getfd` and perhaps `dirty`
+---@param sendt table?
+---@param timeout? number seconds; nil waits without limit
+---@return table readable a list, and each socket as a key with its place in it
+---@return table writable
+---@return string? reason `"timeout"`
+function socket.select(recvt, sendt, timeout) end
+
+---@return number seconds since 1970
+function socket.gettime() end
+
+---@param seconds number this goroutine sleeps
+function socket.sleep(seconds) end
+
+---Its arguments, or raises the second one for `protect` if the first is nil or false.
+---@param ... any
+---@return any ...
+function socket.try(...) end
+
+---As `try`, with a function that is called before it raises.
+---@param finalizer? function
+---@return function try
+function socket.newtry(finalizer) end
+
+---`f`, but what a `try` in it raises is returned: nil, message.
+---@param f function
+---@return function
+function socket.protect(f) end
+
+---@param n integer
+---@param ... any
+---@return any ... without the first n
+function socket.skip(n, ...) end
+
+---@param mode "close-when-done"|"keep-open"
+---@param client goro.socket.TCP
+---@return function sink for ltn12
+function socket.sink(mode, client) end
+
+---@param mode "until-closed"|"by-length"
+---@param client goro.socket.TCP
+---@param length? integer
+---@return function source for ltn12
+function socket.source(mode, client, length) end
+
+---Look-ups; others run on meanwhile.
+---@class goro.socket.dns
+local dns = {}
+
+---@param host string
+---@return { family: "inet"|"inet6", addr: string }[]? addresses
+---@return string? reason
+function dns.getaddrinfo(host) end
+
+---@param host string
+---@return string? address the first IPv4 one
+---@return table|string all or the reason
+function dns.toip(host) end
+
+---@return string name
+function dns.gethostname() end
+
+---LuaSocket's TCP object: master, client or server.  One goroutine at a time uses it.
+---@class goro.socket.TCP
+local TCP = {}
+
+---@param value? number seconds for each call; nil or below 0: without limit
+---@param mode? "b"|"t" "t": for each call as a whole
+---@return 1
+function TCP:settimeout(value, mode) end
+
+---@return number block
+---@return number total
+function TCP:gettimeout() end
+
+---@param host string
+---@param port integer|string
+---@return 1? connected
+---@return string? reason
+function TCP:connect(host, port) end
+
+---Listens, too.
+---@param host string
+---@param port integer|string
+---@return 1? bound
+---@return string? reason
+function TCP:bind(host, port) end
+
+---@param backlog? integer
+---@return 1? listening
+---@return string? reason
+function TCP:listen(backlog) end
+
+---@return goro.socket.TCP? client
+---@return string? reason
+function TCP:accept() end
+
+---@param pattern? "*l"|"*a"|"l"|"a"|integer a line (nil, too), all until the end, so many bytes
+---@param prefix? string stands before what is returned
+---@return string? data
+---@return string? reason `"timeout"`, `"closed"`
+---@return string? partial what had come
+function TCP:receive(pattern, prefix) end
+
+---@param data string
+---@param i? integer
+---@param j? integer
+---@return integer? last index of the last byte sent
+---@return string? reason
+---@return integer? sent the same where it gave up
+function TCP:send(data, i, j) end
+
+---@param mode? "send"|"receive"|"both"
+---@return 1?
+---@return string? reason
+function TCP:shutdown(mode) end
+
+---@return 1
+function TCP:close() end
+
+---@return string? address
+---@return string|integer port or the reason
+---@return string? family
+function TCP:getsockname() end
+TCP.getpeername = TCP.getsockname
+
+---`"tcp-nodelay"` and `"keepalive"` are set; other options of LuaSocket's do nothing.
+---@param option string
+---@param value any
+---@return 1?
+---@return string? reason
+function TCP:setoption(option, value) end
+
+---@param option string
+---@return any value
+function TCP:getoption(option) end
+
+---@return integer received
+---@return integer sent
+---@return number age seconds
+function TCP:getstats() end
+
+---@param received? integer
+---@param sent? integer
+---@param age? number
+---@return 1
+function TCP:setstats(received, sent, age) end
+
+---@return integer fd -1: none
+function TCP:getfd() end
+
+---@return boolean dirty something was read and not asked for yet
+function TCP:dirty() end
+
+---@return "inet"|"inet6"|"unix"
+function TCP:getfamily() end
+
+---LuaSocket's UDP object.
+---@class goro.socket.UDP
+---@field settimeout fun(self, value?: number, mode?: "b"|"t"): 1
+---@field gettimeout fun(self): number, number
+---@field setoption fun(self, option: string, value: any): 1?, string?
+---@field getoption fun(self, option: string): any
+---@field getsockname fun(self): string?, string|integer, string?
+---@field getpeername fun(self): string?, string|integer, string?
+---@field getfd fun(self): integer
+---@field getfamily fun(self): "inet"|"inet6"
+---@field dirty fun(self): boolean
+---@field close fun(self): 1
+local UDPSocket = {}
+
+---@param host string
+---@param port integer|string
+---@return 1?
+---@return string? reason
+function UDPSocket:setsockname(host, port) end
+
+---@param host string `"*"`: the peer is forgotten
+---@param port? integer|string
+---@return 1?
+---@return string? reason
+function UDPSocket:setpeername(host, port) end
+
+---@param data string
+---@return 1? sent to the peer that was set
+---@return string? reason
+function UDPSocket:send(data) end
+
+---@param data string
+---@param host string
+---@param port integer|string
+---@return 1? sent
+---@return string? reason
+function UDPSocket:sendto(data, host, port) end
+
+---@param size? integer the rest of a longer datagram is lost
+---@return string? data
+---@return string? reason
+function UDPSocket:receive(size) end
+
+---@param size? integer
+---@return string? data
+---@return string? address where it came from; or the reason
+---@return integer? port
+function UDPSocket:receivefrom(size) end
+
+---`require "goro.tls"`: LuaSec's objects, which park where LuaSec says wantread or wantwrite.
+---@class goro.tls
+local tls = {}
+
+---Takes over a connection of goro.net or a connected socket of goro.socket.
+---@param conn goro.Connection|goro.socket.TCP
+---@param params table|userdata LuaSec's parameters (mode, protocol, verify ...), or a context
+---@return goro.tls.Connection? connection `dohandshake` is still to be called
+---@return string? message
+function tls.wrap(conn, params) end
+
+---What LuaSec's own object offers.  It stays in its goroutine.
+---@class goro.tls.Connection
+---@field settimeout fun(self, value?: number, mode?: "b"|"t"): 1
+---@field close fun(self): 1
+---@field getfd fun(self): integer
+---@field dirty fun(self): boolean
+---@field info fun(self, field?: string): any
+---@field getpeercertificate fun(self, n?: integer): userdata
+---@field getpeerverification fun(self): boolean, table?
+---@field sni fun(self, ...: any): any
+local TLS = {}
+
+---@return true? done
+---@return string? reason
+function TLS:dohandshake() end
+
+---@param pattern? "*l"|"*a"|integer
+---@param prefix? string
+---@return string? data
+---@return string? reason
+---@return string? partial
+function TLS:receive(pattern, prefix) end
+
+---@param data string
+---@param i? integer
+---@param j? integer
+---@return integer? last index of the last byte sent
+---@return string? reason
+---@return integer? sent
+function TLS:send(data, i, j) end
+
 return goro

@@ -7,6 +7,7 @@
 **   host pair                   two states at once in one thread, closed in either order
 **   host panics                 of two states, a panic goes to the one it belongs to
 **   host deadlocks              of two states, a deadlock goes to the one it belongs to
+**   host signals                two states hear of one signal, and the second after the first's end
 **   host threads T N            T threads, each with N states one after another
 **   host moved                  a state opened by one thread, used and closed by another
 **   host coroutine              a state that runs the script inside a coroutine
@@ -18,10 +19,12 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lua.h"
 #include "lauxlib.h"
@@ -226,6 +229,33 @@ static void host_panics (void) {
   host_close(&a);
 }
 
+static void host_signals (void) {
+  static const char *const listen =
+    "goro = require('goro')\n"
+    "c, got = goro.signal('USR1'), goro.chan(10)\n"
+    "goro.go(function(c, got)\n"
+    "  for name in c:range() do got:send(name) end\n"
+    "end, c, got)\n"
+    "return 1";
+  static const char *const hears = "return got:recv(20) == 'USR1' and 1";
+  struct sigaction sa;
+  Host a, b;
+  host_open(&a);
+  host_open(&b);
+  run(a.L, listen, 0, 1);
+  run(b.L, listen, 0, 1);
+  kill(getpid(), SIGUSR1);
+  run(a.L, hears, 0, 1);
+  run(b.L, hears, 0, 1);
+  host_close(&a);
+  kill(getpid(), SIGUSR1);
+  run(b.L, hears, 0, 1);
+  run(b.L, "return #got == 0 and 1", 0, 1);
+  host_close(&b);
+  if (sigaction(SIGUSR1, NULL, &sa) != 0 || sa.sa_handler != SIG_DFL)
+    fail("the signal does not do what it did before", NULL);
+}
+
 static void host_deadlocks (void) {
   static const char *const stuck =
     "local goro = require('goro')\n"
@@ -331,6 +361,7 @@ int main (int argc, char **argv) {
   else if (strcmp(mode, "pair") == 0) host_pair();
   else if (strcmp(mode, "panics") == 0) host_panics();
   else if (strcmp(mode, "deadlocks") == 0) host_deadlocks();
+  else if (strcmp(mode, "signals") == 0) host_signals();
   else if (strcmp(mode, "threads") == 0) host_threads(n, argc > 3 ? atoi(argv[3]) : 1);
   else if (strcmp(mode, "moved") == 0) host_moved();
   else if (strcmp(mode, "coroutine") == 0) host_coroutine();
