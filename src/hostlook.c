@@ -13,8 +13,8 @@
 ** H2  The hook is put back with signals blocked, and only if it is still ours: a Ctrl-C that comes
 **     before is not lost.
 ** H3  Whoever asked goes on after a while; an answer that comes too late only puts the hook back.
-** H4  Setting a hook begins the count of a count hook anew: a script that has one is not sampled.  Nor
-**     is one that another thread has entered since.
+** H4  Setting a hook begins the count of a count hook anew: a script that has one is not sampled,
+**     nor is one that another thread has entered since.
 **
 ** 'look' in HostState: LOOK_NONE -> ASKED (who asks) -> WRITING (the hook) -> DONE (the hook) ->
 ** NONE (who asked); ASKED -> NONE by who asked and gives up.

@@ -1,37 +1,38 @@
 /*
 ** profile.c - where CPU time goes: sampled Lua stacks of all goroutines.  Layer 5.
 **
-** A thread of its own, the sampler, looks at the CPU clocks of all Ms, hz times a second.  For each
-** 1/hz of a second that one has used since, it owes a sample: m->due is raised, and the thread gets
-** the preemption signal, in whose handler a hook is set on the lua_State that runs (run.c; main
-** scripts: hostlook.c).  The hook comes at the next safe place and takes the sample there: so nobody
-** reads a lua_State but the thread that runs it, and no Lua is called from a signal handler.
+** A thread of its own, the sampler, looks at the CPU clocks of all Ms, hz times a second.  For
+** each 1/hz of a second that one has used since, it owes a sample: m->due is raised, and the
+** thread gets the preemption signal, in whose handler a hook is set on the lua_State that runs
+** (run.c; main scripts: hostlook.c).  The hook comes at the next safe place and takes the sample
+** there: so nobody reads a lua_State but the thread that runs it, and no Lua is called from a
+** signal handler.
 **
 ** WHERE IT IS TAKEN.  At the event that comes first:
 **   an instruction (or line)   the stack as it is;
-**   a return                   the function that returns: of a C function, in which the time went;
+**   a return                   the function that returns: of a C function, where the time went;
 **   a call                     the caller: the callee has not run yet.
 ** A slice that ends before any of them (a goro call that waits) is sampled as it ends, by who
-** resumed it, with that call innermost.  What a C function calls in turn (a comparator) is seen with
-** it on the stack.  An M that runs no Lua just then (it looks for work, makes or ends a state)
-** is counted as "(scheduler)".
+** resumed it, with that call innermost.  What a C function calls in turn (a comparator) is seen
+** with it on the stack.  An M that runs no Lua just then (it looks for work, makes or ends a
+** state) is counted as "(scheduler)".
 **
-** Who is not taken today owes more tomorrow: a sample counts for as many periods as have passed, so
-** the sum is CPU time x hz whatever the sampler misses: a thread that sleeps when it looks (a signal
-** would disturb a blocked C call), a finaliser, in which no hook runs, a hook that comes late.
+** Who is not sampled now owes more next time: a sample counts for as many periods as have passed,
+** so the sum is CPU time x hz whatever the sampler misses: a thread that sleeps when it looks (a
+** signal would disturb a blocked C call), a finaliser, in which no hook runs, a late hook.
 **
 ** STACKS are kept as texts, folded: outermost frame first.  A goroutine's coroutines stand above
 ** those that resumed them (s->resumer, costate.c).  Of a deep stack the MAX_FRAMES innermost are
 ** kept, as lua_getstack takes as many steps as it goes deep.
 **
-** PR1  m->due is added to by the sampler and taken, once, by m's own thread, which takes it before it
-**      looks at 'on'.
-** PR2  'life' orders start, end, drop; the table and 'serial' are changed under 'lock', a leaf, under
-**      which malloc is called and nothing else.
+** PR1  m->due is added to by the sampler and taken, once, by m's own thread, which takes it
+**      before it looks at 'on'.
+** PR2  'life' orders start, end, drop; the table and 'serial' are changed under 'lock', a leaf,
+**      under which malloc is called and nothing else.
 **
-** REJECTED.  Timers for each thread (SIGEV_THREAD_ID): a signal for a thread blocked in C could not be
-** held back, and who runs Lua would have to be told of each new thread.  Reading the stack in the
-** handler: the interpreter may be in the middle of changing it.
+** REJECTED.  Timers for each thread (SIGEV_THREAD_ID): a signal for a thread blocked in C could
+** not be held back, and each new thread would have to be told.  Reading the stack in the handler:
+** the interpreter may be in the middle of changing it.
 */
 #include <errno.h>
 #include <inttypes.h>

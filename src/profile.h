@@ -14,8 +14,8 @@
 /* 0; EBUSY: already profiling; ENOSYS: the signal is not ours; or what the OS says. */
 int profile_start (int hz);
 
-/* What was sampled so far, as lines "frame;frame;frame count", and since when, how often.  It goes
-** on.  Returns a number for profile_end; 0: not profiling.  -1: no memory. */
+/* What was sampled so far, as lines "frame;frame;frame count", for how long and how often.
+** Sampling goes on.  A number for profile_end; 0: not profiling; -1: no memory. */
 int64_t profile_read (Text *t, int *hz, double *seconds);
 bool profile_end (int64_t which);      /* false: that one has ended already */
 void profile_drop (void);              /* no host is left */

@@ -7,7 +7,8 @@ local part = require("goro.core")("goro.profiler")
 local M = {}
 
 --- Starts sampling the Lua stack of whatever runs, in all goroutines and the main script.
----@type fun(hz?: integer): true?, string? samples for each second of CPU time, 1 to 1000; 100 unless given
+--- `hz` samples for each second of CPU time, 1 to 1000; 100 unless given.
+---@type fun(hz?: integer): true?, string?
 M.start = part.start
 
 -- ---------------------------------------------------------------- stacks
@@ -18,8 +19,8 @@ local function split(stack)
   return frames
 end
 
--- One function is called by several names ("function" where nobody's Lua called it): in a profile
--- it has one, that under which it was seen most.
+-- One function is called by several names ("function" where nobody's Lua called it): in a
+-- profile it has one, that under which it was seen most.
 local function names(list)
   local seen, best = {}, {}
   for _, s in ipairs(list) do
@@ -140,9 +141,10 @@ local function draw(out, node, x, depth, base, scale, total)
   local y = base - depth * height
   local name = clean(node.name)
   local shown = fit(name, w - 6)
-  out[#out + 1] = ('<g><title>%s: %d samples, %.1f%%</title><rect x="%.1f" y="%d" width="%.1f" '
-    .. 'height="%d" fill="%s"/>'):format(escape(name), node.count, 100 * node.count / total, x, y,
-    math.max(w - 0.5, 0.2), height - 1, colour(node.name))
+  out[#out + 1] = ('<g><title>%s: %d samples, %.1f%%</title>'):format(
+    escape(name), node.count, 100 * node.count / total)
+  out[#out + 1] = ('<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>'):format(
+    x, y, math.max(w - 0.5, 0.2), height - 1, colour(node.name))
   if shown ~= "" then
     out[#out + 1] = ('<text x="%.1f" y="%d">%s</text>'):format(x + 3, y + 12, escape(shown))
   end
@@ -157,15 +159,17 @@ end
 local function svg(list, hz, seconds)
   local root, deepest = tree(list)
   local full = head + (deepest + 1) * height + margin
-  local out = { ('<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" '
-    .. 'width="%d" height="%d" viewBox="0 0 %d %d" font-family="monospace" font-size="11">\n')
-    :format(width, full, width, full) }
+  local out = { '<?xml version="1.0" encoding="UTF-8"?>\n' }
+  out[#out + 1] = ('<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" '
+    .. 'viewBox="0 0 %d %d" font-family="monospace" font-size="11">\n')
+    :format(width, full, width, full)
   out[#out + 1] = '<style>rect:hover { stroke: #000; } text { pointer-events: none; }</style>\n'
   out[#out + 1] = ('<rect width="%d" height="%d" fill="#fffdf7"/>\n'):format(width, full)
   out[#out + 1] = ('<text x="%d" y="26" font-size="15">%s</text>\n'):format(margin,
     ("%d samples, %d for each second of CPU time, in %.1f s"):format(root.count, hz, seconds))
   if root.count > 0 then
-    draw(out, root, margin, 0, full - margin - height, (width - 2 * margin) / root.count, root.count)
+    local scale = (width - 2 * margin) / root.count
+    draw(out, root, margin, 0, full - margin - height, scale, root.count)
   end
   out[#out + 1] = "</svg>\n"
   return table.concat(out)
@@ -185,7 +189,8 @@ end
 
 --- Writes what was sampled since `start`, and stops.  If it cannot be written nothing is lost:
 --- sampling goes on, and `stop` may be called again.
----@param path string folded stacks, "frame;frame;frame count" a line; a flame graph if it ends in ".svg"
+---@param path string gets a flame graph if it ends in ".svg", else folded stacks: lines
+--- "frame;frame;frame count"
 ---@return true? ok
 ---@return string? reason
 function M.stop(path)
@@ -196,7 +201,8 @@ function M.stop(path)
   local which, text, hz, seconds = part.read()
   if not which then return nil, text end
   local list = stacks(text)
-  local ok, why = write(path, path:lower():find("%.svg$") and svg(list, hz, seconds) or folded(list))
+  local picture = path:lower():find("%.svg$")
+  local ok, why = write(path, picture and svg(list, hz, seconds) or folded(list))
   if not ok then return nil, why end
   if not part.finish(which) then return nil, "not profiling" end
   return true
