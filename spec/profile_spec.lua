@@ -201,10 +201,9 @@ describe("goro.profile #sight #nochaos", function()
       goro.name('a;b\n<c>&"\xff')
       return works() + 1
     end
-    local stacks = sampled(1, named, function(stacks)
-      return sum(stacks, '^a,b <c>&"\xff;') > 5
+    sampled(1, named, function(stacks)
+      return sum(stacks, '^a,b <c>&"\xff;.*;works ') > 5
     end)
-    assert.is_true(sum(stacks, '^a,b <c>&"\xff;.*;works ') > 0)
     assert(profile.start(1000))
     local done = goro.now() + 30
     repeat
@@ -353,6 +352,13 @@ describe("goro.profile in a script #sight #nochaos", function()
       local stop = os.clock() + s
       while os.clock() < stop do for _ = 1, 2000 do end end
     end
+    local function until_seen(what, f)  -- how soon it is depends on who else wants the CPU
+      for _ = 1, 500 do
+        f()
+        local _, all = require("goro.core")("goro.profiler").read()
+        if all:find(what, 1, true) then return end
+      end
+    end
     local function text()
       assert(goro.profile.stop(path))
       local file = assert(io.open(path))
@@ -366,13 +372,7 @@ describe("goro.profile in a script #sight #nochaos", function()
   it("samples the main script #notsan", function()
     local out = script.ok(head .. [[
       assert(goro.profile.start(1000))
-      local s = ""
-      for _ = 1, 200 do
-        busy(0.05)
-        local _, now = require("goro.core")("goro.profiler").read()
-        s = now
-        if s:find("busy") then break end
-      end
+      until_seen("busy", function() busy(0.05) end)
       io.write(text())]])
     assert.is_true(sum(parse(out), "^main chunk %(.*%);busy %(") > 0)
   end)
@@ -404,15 +404,17 @@ describe("goro.profile in a script #sight #nochaos", function()
       local calls = 0
       debug.sethook(function() calls = calls + 1 end, "", 100000)
       for _ = 1, 10000000 do end
+      print(calls)
+      until_seen("with a count hook", function() for _ = 1, 1000000 do end end)
       debug.sethook()
-      print(calls > 90, (text():match("%(main script with a count hook%)")))]])
-    assert.equal("true\t(main script with a count hook)\n", out)
+      print((text():match("%(main script with a count hook%)")))]])
+    assert.equal("100\n(main script with a count hook)\n", out)
   end)
 
   it("needs no preemption #notsan", function()
     local out = script.ok(head .. [[
       assert(goro.profile.start(1000))
-      goro.async(function() busy(0.1) end):result()
+      until_seen("busy (", function() goro.async(function() busy(0.05) end):result() end)
       io.write(text())]], { env = { GOROPREEMPT = 0 } })
     assert.is_true(sum(parse(out), "busy %(") > 0, out)
   end)
