@@ -108,7 +108,7 @@ local function parse_xml(text)
   return titles
 end
 
--- (ThreadSanitizer holds signals back until the next call into libc: there is no sampling a loop
+-- (ThreadSanitizer holds signals back until the next call into libc: there is no sampling loops
 -- there, but all of the rest is looked at.)
 describe("goro.profile #sight #nochaos", function()
   before_each(support.begin)
