@@ -15,6 +15,7 @@
 */
 #include <string.h>
 #include "lauxlib.h"
+#include "profile.h"
 #include "run.h"
 #include "costate.h"
 
@@ -56,20 +57,32 @@ static void run_in (State *s, lua_State *L) {
   if ((slice = goro_slice()) > 0) run_slice(m, s, L, slice);
 }
 
+/* The innermost coroutine of a goroutine that blocks: it may owe the profiler a sample. */
+static void profile_yields (const State *s, lua_State *co) {
+  M *m = sched_m();
+  if (load_rlx(&m->due) != 0) profile_take(m, s, co, 0);
+}
+
 /*
 ** Resume 'co' with 'n' values already on its stack.  Values below L's top stay: in resume_k the
 ** stack is as it was here.
 */
 static int resume (lua_State *L, lua_State *co, int n, lua_KContext ctx) {
   State *s = here(L).s;
+  Resumer r = { L, s->resumer };
   int status, nres;
+  s->resumer = &r;
   s->cur = co;
   s->chain = CTX_CHAIN(ctx) && lua_isyieldable(L);
   run_in(s, co);
   status = lua_resume(co, L, n, &nres);
   s = here(L).s;
-  if (status == LUA_YIELD && s->yielding != Y_NONE)            /* the goroutine blocks */
+  if (status == LUA_YIELD && s->yielding != Y_NONE) {          /* the goroutine blocks */
+    if (s->hooked != NULL) profile_yields(s, co);
+    s->resumer = r.up;
     return lua_yieldk(L, 0, ctx, resume_k);
+  }
+  s->resumer = r.up;
   s->cur = L;
   s->chain = CTX_CHAIN(ctx);
   run_in(s, L);
@@ -115,11 +128,15 @@ static int plain_resume (lua_State *L, lua_State *co, int n, bool wrap) {
   State *s = here(L).s;
   lua_State *cur = s->cur;
   bool chain = s->chain;
+  const Resumer *up = s->resumer;
+  Resumer known = { cur, up }, r = { L, &known };
   int status, nres;
+  s->resumer = &r;
   s->cur = co;
   s->chain = false;                    /* nothing travels through what we don't know */
   status = lua_resume(co, L, n, &nres);
   s = here(L).s;
+  s->resumer = up;
   s->cur = cur;
   s->chain = chain;
   if (status == LUA_OK || status == LUA_YIELD) {

@@ -192,6 +192,7 @@ struct M {
   _Atomic(Host *) curhost;             /* [A] curg's, for host_end */
   _Atomic(uint32_t) tick;              /* [A] slices run */
   _Atomic(uint32_t) preempt;           /* [A] tick of the slice to be preempted */
+  _Atomic(uint32_t) due;               /* [A] samples to be taken of what it runs (profile.c) */
   _Atomic(uint32_t) cpu_known;         /* [A] cpuclock is set */
   _Atomic(uint32_t) in_lock;           /* [A] it sleeps for a Lock */
   clockid_t cpuclock;

@@ -15,6 +15,10 @@
 */
 bool hostlook_ask (Host *h, Text *t);
 
+/* The script's own hook of its main thread, also while ours stands before it. */
+lua_Hook hostlook_hook (const HostState *hs, int *mask, int *count);
+
+void hostlook_end (HostState *hs);     /* the host ends: its thread's m->curg is NULL already */
 void hostlook_signal (M *m);           /* in the signal handler, on the host's own thread */
 
 #pragma GCC visibility pop

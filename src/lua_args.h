@@ -82,6 +82,8 @@ extern const luaL_Reg debug_functions[];
 void push_debug_module (lua_State *L);
 void debug_init (void);                 /* once: reads the environment */
 void push_process_module (lua_State *L);
+extern const luaL_Reg profile_functions[];
+void push_profile_part (lua_State *L);
 
 #pragma GCC visibility pop
 

@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "check.h"
+#include "hostlook.h"
 #include "image.h"
 #include "lua_args.h"
 #include "lua_conn.h"
 #include "lua_guard.h"
 #include "lua_runtime.h"
+#include "profile.h"
 #include "sigchan.h"
 
 #define VERSION "0.1.0"
@@ -37,13 +39,17 @@ static int host_gc (lua_State *L) {
   lua_pushnil(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);
   h.m->curg = NULL;
+  hostlook_end(hs);
   h.m->interrupted = NULL;
   lock_acquire(&sched.lock);
   last = h.m->is_host && --h.m->nhosts == 0;       /* no other host's thread */
   lock_release(&sched.lock);
   hoststate_close(hs);
   if (last) sched_leave(h.m);
-  if (load_seq(&sched.nhosts) == 0) sched_stop();
+  if (load_seq(&sched.nhosts) == 0) {
+    profile_drop();
+    sched_stop();
+  }
   pthread_mutex_unlock(&life);
   return 0;
 }
@@ -137,9 +143,15 @@ static void make_process (lua_State *L, State *s, const char *name) {
   push_process_module(L);
 }
 
+static void make_profiler (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  push_profile_part(L);
+}
+
 static const LazyEntry c_parts[] = {
   { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net },
   { "goro.debug", NULL, make_debug }, { "goro.os", NULL, make_process },
+  { "goro.profiler", NULL, make_profiler },
   { NULL, NULL, NULL }
 };
 
@@ -170,6 +182,7 @@ static bool init (void) {
   argerr_names(context_functions);
   argerr_names(net_functions);
   argerr_names(debug_functions);
+  argerr_names(profile_functions);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);
   stdlibs.functions = runtime_replaced;

@@ -412,3 +412,28 @@ bool m_look_up (uint32_t id, MLook *l) {
   lock_release(&sched.lock);
   return ok;
 }
+
+/* A thread that ends is forgotten before, under the lock: it can be signalled while it is held. */
+bool m_sample (uint32_t id, int tid, uint32_t n) {
+  bool ok;
+  M *m;
+  lock_acquire(&sched.lock);
+  m = load_rlx(&sched.allm[id]);
+  ok = m != NULL && load_acq(&m->cpu_known) && m->tid == tid;
+  if (ok) {
+    add_acqrel(&m->due, n);
+    os_preempt_signal(m->thread);
+  }
+  lock_release(&sched.lock);
+  return ok;
+}
+
+void m_samples_drop (void) {
+  uint32_t i;
+  lock_acquire(&sched.lock);
+  for (i = 1; i < load_rlx(&sched.nallm); i++) {
+    M *m = load_rlx(&sched.allm[i]);
+    if (m != NULL) store_rlx(&m->due, 0);
+  }
+  lock_release(&sched.lock);
+}

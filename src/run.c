@@ -17,6 +17,8 @@
 ** yields, or gives the P away where it cannot.  It is set on one lua_State at a time (s->hooked):
 ** when the goroutine goes on in another, costate.c has it moved, and at the slice's end it is
 ** taken off.  A new coroutine that inherited it gets the script's own instead.
+** The same hook takes the profiler's samples (m->due, profile.c): then it is set for calls and
+** returns, too, and the first event of all is the one.
 */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -28,6 +30,7 @@
 #include "hostlook.h"
 #include "marshal.h"
 #include "modimage.h"
+#include "profile.h"
 #include "report.h"
 #include "run.h"
 #include "start.h"
@@ -38,8 +41,10 @@ static int die (lua_State *L, State *s);
 
 static void preempt_hook (lua_State *L, lua_Debug *ar);
 
+static bool preempt_asked (M *m) { return load_rlx(&m->preempt) == load_rlx(&m->tick); }
+
 /* Set the hook on 'L', which runs: in the signal handler, or with signals off (nopreempt). */
-static void hook_on (State *s, lua_State *L) {
+static void hook_on (M *m, State *s, lua_State *L) {
   s->saved_hook = lua_gethook(L);
   s->saved_mask = lua_gethookmask(L);
   s->saved_count = lua_gethookcount(L);
@@ -47,25 +52,33 @@ static void hook_on (State *s, lua_State *L) {
   s->hook_skip = (s->saved_mask & LUA_MASKCALL) != 0;
   /* The script's own events must not be lost meanwhile; with line events among them those are
      ours too, for the one at the instruction where a count event yields would be. */
-  if (s->saved_mask & LUA_MASKLINE)
-    lua_sethook(L, preempt_hook, s->saved_mask, s->saved_count);
-  else
-    lua_sethook(L, preempt_hook, s->saved_mask | LUA_MASKCOUNT, 1);
+  s->set_mask = s->saved_mask;
+  s->set_count = s->saved_count;
+  if (!(s->saved_mask & LUA_MASKLINE)) {
+    s->set_mask |= LUA_MASKCOUNT;
+    s->set_count = 1;
+  }
+  if (load_rlx(&m->due) != 0) s->set_mask |= LUA_MASKCALL | LUA_MASKRET;
+  lua_sethook(L, preempt_hook, s->set_mask, s->set_count);
 }
 
-/* Put the script's hook back, if ours is still there. */
+/* Put the script's hook back, if ours is still there.  (What is not as we set it was written by a
+** lua_sethook of the script's that the signal had interrupted.) */
 static void hook_off (State *s) {
   lua_State *L = s->hooked;
   s->hooked = NULL;
-  if (L != NULL && lua_gethook(L) == preempt_hook)
-    lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+  if (L != NULL && lua_gethook(L) == preempt_hook) {
+    int mask = lua_gethookmask(L), count = lua_gethookcount(L);
+    lua_sethook(L, s->saved_hook, mask == s->set_mask ? s->saved_mask : mask,
+                count == s->set_count ? s->saved_count : count);
+  }
 }
 
 void preempt_moves (State *s, lua_State *L) {
   M *m = sched_m();
   s->nopreempt = true;
   hook_off(s);
-  if (L != NULL && load_rlx(&m->preempt) == load_rlx(&m->tick)) hook_on(s, L);
+  if (L != NULL && (preempt_asked(m) || load_rlx(&m->due) != 0)) hook_on(m, s, L);
   s->nopreempt = false;
 }
 
@@ -75,7 +88,7 @@ void preempt_inherited (State *s, lua_State *L) {
 }
 
 static void give_way (lua_State *L, M *m, State *s) {
-  if (load_rlx(&m->preempt) != load_rlx(&m->tick)) return;     /* of an earlier slice */
+  if (!preempt_asked(m)) return;       /* of an earlier slice */
   store_rlx(&m->preempt, 0);
   if (world_stands()) s->stop_seq = load_rlx(&sched.stop_seq);
   if (host_closing(s->g->host)) {
@@ -112,11 +125,16 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
     preempt_inherited(s, L);
     return;
   }
+  if (load_rlx(&m->due) != 0) profile_take(m, s, L, ar->event == LUA_HOOKCALL);
   ours = s->saved_mask & LUA_MASKLINE ? LUA_MASKLINE : LUA_MASKCOUNT;
   if (mask == LUA_MASKCALL) s->hook_skip = true;
   if ((s->saved_mask & mask) && !(mask == LUA_MASKCOUNT && ours == LUA_MASKCOUNT)) {
     s->saved_hook(L, ar);
     if (lua_gethook(L) != preempt_hook) return;      /* it set another */
+  }
+  if (!preempt_asked(m)) {             /* a sample was all */
+    hook_off(s);
+    return;
   }
   if (mask != ours) return;
   if (s->hook_skip) {                  /* a function that yields at its very first instruction */
@@ -135,10 +153,13 @@ static void preempt (M *m) {
     hostlook_signal(m);
     return;
   }
-  if (L == NULL || m->curg == NULL) return;
+  if (L == NULL || m->curg == NULL) {
+    if (load_rlx(&m->due) != 0) profile_elsewhere(m, false);
+    return;
+  }
   s = m->curg->state;
   if (s == NULL || s->nopreempt || s->hooked != NULL) return;
-  hook_on(s, L);
+  hook_on(m, s, L);
 }
 
 /* The chaos build's preemption: after that many instructions of 'L'. */
@@ -146,11 +167,13 @@ void run_slice (M *m, State *s, lua_State *L, uint32_t n) {
   if (s->nopreempt || s->is_host) return;
   if (s->hooked == NULL) {
     if (lua_gethook(L) != NULL) return;            /* not where the script has one */
-    hook_on(s, L);
+    hook_on(m, s, L);
   }
   else if (s->hooked != L || s->saved_hook != NULL) return;
   store_rlx(&m->preempt, load_rlx(&m->tick));
-  lua_sethook(L, preempt_hook, LUA_MASKCOUNT, (int)n);
+  s->set_mask = LUA_MASKCOUNT;
+  s->set_count = (int)n;
+  lua_sethook(L, preempt_hook, s->set_mask, s->set_count);
 }
 
 /* ---------------------------------------------------------------- waits */
@@ -175,14 +198,14 @@ static int die (lua_State *L, State *s) {
 
 bool host_interrupted (void *arg) {
   HostState *hs = ((State *)arg)->hs;
-  lua_State *L = hs->s.L;
-  int mask = lua_gethookmask(L);
+  int mask, count;
+  lua_Hook f = hostlook_hook(hs, &mask, &count);
   if (mask == 0) return false;
-  if (lua_gethook(L) != hs->hook0 || mask != hs->mask0) return true;
+  if (f != hs->hook0 || mask != hs->mask0) return true;
   /* the interpreter's handler may have come just before we looked first: its hook is for every
      event, at the next instruction */
   return (mask & (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT)) ==
-         (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT) && lua_gethookcount(L) == 1;
+         (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT) && count == 1;
 }
 
 bool wait_here (lua_State *L, Here h, Limit lim) {
@@ -195,8 +218,8 @@ bool wait_here (lua_State *L, Here h, Limit lim) {
   }
   if (lim.ctx != NULL && now == WAKE_READY) now = context_enter(lim.ctx, g);
   if (s->is_host) {
-    s->hs->hook0 = lua_gethook(s->L);
-    s->hs->mask0 = lua_gethookmask(s->L);
+    int count;
+    s->hs->hook0 = hostlook_hook(s->hs, &s->hs->mask0, &count);
     s->hs->waits_in = L;
     fence_seq();                       /* our claim = 1 before this; run_panic does the reverse */
     if (load_seq(&s->hs->npanics) != 0) now = WAKE_PANIC;
@@ -643,7 +666,10 @@ resume:
   if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
   status = lua_resume(s->L, m->from, nargs, &n);
   m->curl = NULL;
-  if (s->hooked != NULL) preempt_moves(s, NULL);
+  if (s->hooked != NULL) {
+    if (load_rlx(&m->due) != 0) profile_take(m, s, s->cur, 0);
+    preempt_moves(s, NULL);
+  }
   if (status == LUA_YIELD) {
     switch (s->yielding) {
       case Y_PARK: return RUN_PARKED;

@@ -117,6 +117,7 @@ void sched_ready (M *m, G *g, bool next);
 void sched_ready_all (M *m, GList *l);
 int sched_ensure (void);               /* sysmon and a worker, before goroutines: 0 or an errno */
 int sysmon_start (void);               /* 0 or an errno */
+bool sysmon_signals (void);            /* the preemption signal is ours, also with GOROPREEMPT=0 */
 void sysmon_wake (void);               /* if it sleeps until a P is in use */
 void sched_timer_added (int64_t when); /* somebody must wake up for it in time */
 void sched_netpoll_started (void);     /* from now on the poller shall sleep in netpoll */
@@ -180,6 +181,10 @@ void start_m (P *pp, bool spinning);
 ** anew.  false: there is none, or it has not begun. */
 typedef struct MLook { M *m; bool is_host; int tid; clockid_t cpuclock; pthread_t thread; } MLook;
 bool m_look_up (uint32_t id, MLook *l);
+/* (profile.c) M 'id', if it still is thread 'tid', owes 'n' samples more: it is told by the
+** preemption signal.  All samples that are owed are forgotten. */
+bool m_sample (uint32_t id, int tid, uint32_t n);
+void m_samples_drop (void);
 void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
 void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
 void check_dead_locked (GList *dead);

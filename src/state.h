@@ -53,11 +53,15 @@ enum {
   ENDS_STRICT                          /* also nil or false with a value behind is an error */
 };
 
+/* Who resumed the coroutine that runs: on the C stack of that resume (costate.c). */
+typedef struct Resumer { lua_State *L; const struct Resumer *up; } Resumer;
+
 typedef struct State {
   G *g;                                /* [I] */
   lua_State *L;                        /* [O] its main thread; NULL: not opened yet */
   const void *registry;                /* [I] tells its lua_States from others' */
   lua_State *cur;                      /* [O] innermost coroutine that we resumed */
+  const Resumer *resumer;              /* [O] while it runs; NULL: no coroutine does */
   bool chain;                          /* [O] all from 'cur' to the worker can yield */
   bool is_host;                        /* [I] */
   bool ended;                          /* [O] its Lua function has returned or failed */
@@ -68,6 +72,7 @@ typedef struct State {
   bool hook_skip;                      /* [O] not at the next of its events */
   lua_Hook saved_hook;                 /* [O] what it replaced there */
   int saved_mask, saved_count;
+  int set_mask, set_count;             /* [O] what ours was set with */
   Arena *arena;                        /* [O] goroutines only */
   size_t limit;                        /* [I] bytes it may use; 0: any */
   Msg *start;                          /* [O] the function and its arguments, until it starts; */
@@ -134,6 +139,7 @@ typedef struct HostState {
   struct Text *look_text;              /* where to write it; published by 'look' */
   lua_Hook look_hook;                  /* [O] what its hook replaced */
   int look_mask, look_count;
+  int look_set;                        /* [O] the mask that its own was set with */
   lua_Hook hook0;                      /* [O] the hook when a wait began */
   int mask0;
   char *deadlock;                      /* [O] the report being raised */

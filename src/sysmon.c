@@ -229,9 +229,11 @@ static void *sysmon_main (void *arg) {
 static void on_signal (int sig) {
   M *m = sched_m();
   (void)sig;
-  if (m != NULL && load_rlx(&m->preempt) == load_rlx(&m->tick))
+  if (m != NULL && (load_rlx(&m->preempt) == load_rlx(&m->tick) || load_rlx(&m->due) != 0))
     sched.hooks.preempt(m);
 }
+
+bool sysmon_signals (void) { return sched.can_preempt || os_preempt_install(on_signal); }
 
 void sysmon_wake (void) {
   uint32_t one = 1;

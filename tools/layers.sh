@@ -8,7 +8,7 @@ table='
 2 g runq chunks timers netpoll netpoll_* msg class result
 3 sched world stats proc m park waitq handoff sysmon host
 4 chan select waitgroup task mutex rwmutex sync smap alarm fdwait context errgroup sigchan conn lookup
-5 report service leaks hostlook argerr check code handle lazy stdlibs state image fit modimage verify start run costate marshal plain encode encode_* unmarshal unmarshal_* classes proto modref
+5 report profile service leaks hostlook argerr check code handle lazy stdlibs state image fit modimage verify start run costate marshal plain encode encode_* unmarshal unmarshal_* classes proto modref
 6 lua_*
 '
 cd "$(dirname "$0")/.." || exit 2

@@ -819,6 +819,25 @@ function goro.fresh(name, ...) end
 ---@nodiscard
 function goro.leaks() end
 
+---Where CPU time goes, in all goroutines and main scripts; also `require "goro.profile"`.
+---@class goro.profile
+local profile = {}
+goro.profile = profile
+
+---Starts sampling the Lua stack of whatever runs.  nil, `"already profiling"`: somebody does.
+---Go: `pprof.StartCPUProfile`.
+---@param hz? integer samples for each second of CPU time, 1 to 1000; 100 unless given
+---@return true? ok
+---@return string? reason
+function profile.start(hz) end
+
+---Writes what was sampled, and stops.  If it cannot be written nothing is lost: sampling goes on,
+---and it may be called again.  nil, `"not profiling"`: nobody has started.
+---@param path string a flame graph if it ends in `.svg`, else folded stacks: `a;b;c count` a line
+---@return true? ok
+---@return string? reason
+function profile.stop(path) end
+
 ---Looking at a program from outside; also `require "goro.debug"`.
 ---@class goro.debug
 local debug = {}
