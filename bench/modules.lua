@@ -18,8 +18,8 @@ usage: tools/lua bench/modules.lua [options]
   --procs N     goroutines run on N workers (default 1)
   --help        this text
 Times: goroutines that capture and use a module, one after the other; the CPU time beyond what
-plain goroutines take, against requiring it anew in plain Lua, with all that it requires; of both
-what its use takes is taken off.
+plain goroutines take, against requiring it anew in plain Lua, with all that it requires; of
+both what its use takes is taken off.
 Memory: VmRSS of parked goroutines that captured it, beyond such as have opened the standard
 libraries that it opens (plain Lua has them open), against what the module keeps in plain Lua.
 ]]
