@@ -22,13 +22,16 @@ static const luaL_Reg libs[] = {
   { LUA_UTF8LIBNAME, luaopen_utf8 }, { LUA_DBLIBNAME, luaopen_debug }, { NULL, NULL }
 };
 
+static bool same (const char *a, const char *b) { return *a == *b && strcmp(a, b) == 0; }
+
 bool stdlibs_is_standard (const char *name) {
   int i;
   for (i = 0; libs[i].name != NULL; i++)
-    if (strcmp(libs[i].name, name) == 0) return true;
-  for (i = 0; stdlibs.parts[i].name != NULL; i++)
-    if (strcmp(stdlibs.parts[i].name, name) == 0) return true;
-  return strcmp(name, LUA_GNAME) == 0 || strcmp(name, "goro") == 0;
+    if (same(libs[i].name, name)) return true;
+  if (*name == 'g')                    /* they are "goro.something" */
+    for (i = 0; stdlibs.parts[i].name != NULL; i++)
+      if (same(stdlibs.parts[i].name, name)) return true;
+  return same(name, LUA_GNAME) || same(name, "goro");
 }
 
 #define MAX_REPLACED 64
