@@ -405,7 +405,7 @@ static void look_at (Search *x, uint32_t n, bool first) {
     if (handle_alive(L, h)) reach(f, h->o, true);
     else {
       int64_t k = item_of(x, h->o);
-      if (k >= 0) x->items[k].counted++;
+      if (k >= 0) x->items[k].counted++;           /* NOLINT: item_of has made items */
     }
   }
   if (s->ending != NULL && s->ends != NULL) {
