@@ -105,6 +105,7 @@ static bool grow (Search *x, void *list, uint32_t n, uint32_t *cap, size_t size)
 }
 
 static void edge (Search *x, int32_t *list, uint32_t to) {
+  goro_check(list != NULL);
   if (!grow(x, &x->edges, x->nedges, &x->capedges, sizeof *x->edges)) return;
   x->edges[x->nedges].to = to;
   x->edges[x->nedges].next = *list;

@@ -2,6 +2,9 @@
 ** lint.h - what the analyzers do not see: these do not return (they are declared to, so that one
 ** can write `return luaL_error(...)`).  For clang-tidy.
 */
+#if !defined(_GNU_SOURCE)              /* (as some files do, and this one comes before) */
+#define _GNU_SOURCE
+#endif
 #include <lua.h>
 #include <lauxlib.h>
 
