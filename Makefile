@@ -12,6 +12,8 @@ RUNS ?= 5
 SEEDS ?= 300
 SEED ?= 1
 SECONDS ?= 20
+GOROGC ?= 10
+GC_SPECS ?= plain class map errgroup task cond image goroutine context
 CHAOS_SPECS ?= chan select mutex rwmutex waitgroup cond semaphore once task
 PREFIX ?= /usr/local
 
@@ -41,8 +43,8 @@ link_flags = -shared -pthread -Wl,--version-script=tools/exports.map
 export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
-.PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-rockspec \
-  debug asan tsan valgrind chaos histories soak mutants stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
+.PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-cppcheck lint-rockspec \
+  debug asan tsan valgrind gc gc-short chaos histories soak mutants stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -61,8 +63,8 @@ $(1)_objects := $$(SRC:src/%.c=build/obj/$(1)/%.o)
 
 build/obj/$(1)/flags: FORCE
 	@mkdir -p $$(@D)
-	@echo '$$($(1)_compile) $$(LDFLAGS) $$(LUA_LIBS)' | cmp -s - $$@ || \
-	  echo '$$($(1)_compile) $$(LDFLAGS) $$(LUA_LIBS)' > $$@
+	@echo '$$($(1)_compile) $$(LDFLAGS) $$(LUA) $$(LUA_LIBS)' | cmp -s - $$@ || \
+	  echo '$$($(1)_compile) $$(LDFLAGS) $$(LUA) $$(LUA_LIBS)' > $$@
 build/obj/$(1)/objects: FORCE
 	@mkdir -p $$(@D)
 	@echo '$$($(1)_objects) $$(CORE)' | cmp -s - $$@ || \
@@ -106,7 +108,7 @@ $(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(com
 $(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $(fault) $$(SAN_FLAGS)))
 $(eval $(call variant,cov,build/cov,$$(CC),-g -O0 $(warn) --coverage))
 $(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS $(fault)))
-$(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn)))
+$(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn) -DGORO_VALGRIND))
 $(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))
 
 # libFuzzer is clang's.  Lua's library is linked in, so that what the target wraps is wrapped.
@@ -128,7 +130,7 @@ build/nodlclose.so build/tsanjmp.so: build/%.so: tests/c/%.c
 
 # How specs start Lua under a tool.
 build/asan/bin/lua5.4 build/tsan/bin/lua5.4 build/valgrind/bin/lua5.4: build/%/bin/lua5.4: \
-    build/nodlclose.so build/tsanjmp.so tools/shim.sh
+    build/nodlclose.so build/tsanjmp.so tools/shim.sh build/obj/%/flags
 	tools/shim.sh $*
 
 # --- running --------------------------------------------------------------------------------
@@ -178,7 +180,16 @@ tsan: $(tsan_all)                              ## the same under ThreadSanitizer
 	tools/sanitize.sh tsan $(call units,tsan)
 
 valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgrind
-	tools/sanitize.sh valgrind $(call busted,--exclude-tags=nosan$(comma)lifecycle$(comma)valgrind)
+	GOROLIMIT=300 GOROTESTLIMIT=900 tools/sanitize.sh valgrind \
+	  $(call busted,--exclude-tags=nosan$(comma)novalgrind$(comma)lifecycle$(comma)valgrind)
+
+gc: $(debug_build)                             ## the specs with collections all the time, GOROGC=10
+	GOROGC=$(GOROGC) GOROBUILD=debug \
+	  $(call busted,--exclude-tags=lifecycle$(comma)valgrind)
+
+# What holds most by addresses alone; the whole takes minutes.
+gc-short:
+	$(MAKE) --no-print-directory gc SPECS="$(GC_SPECS:%=spec/%_spec.lua)"
 
 stress: release debug                     ## the specs N times (N=20), seeded, 1 to 8 processors
 	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress$(comma)lifecycle$(comma)valgrind --shuffle)
@@ -249,7 +260,7 @@ bench-http: release                            ## the HTTP server beside copas, 
 	bench/http/run.sh $(HTTP_SECONDS)
 
 # --- checks ---------------------------------------------------------------------------------
-lint: lint-lua lint-c lint-headers layers symbols lint-rockspec  ## what looks without running
+lint: lint-lua lint-c lint-headers lint-cppcheck layers symbols lint-rockspec  ## what looks without running
 
 lint-lua:
 	luacheck --no-cache -q $(LUA_DIRS)
@@ -263,15 +274,20 @@ lint-headers:                                  # every header compiles alone, hi
 	  $(lint_compile) -fsyntax-only -x c -include $$h /dev/null || exit 1; \
 	done
 
+lint-cppcheck:                                 # what it says wrongly stands in cppcheck.txt
+	cppcheck -j2 --quiet --std=c11 --platform=unix64 --enable=warning,performance,portability \
+	  --suppressions-list=tools/cppcheck.txt -D__linux__ -D__x86_64__ -D__GNUC__=12 \
+	  -I src --error-exitcode=1 src
+
 lint-rockspec:
 	tools/rockspec.sh --check
 
 model:                                         ## docs/model/*.pml with spin, and their mutants
 	tools/model.sh
 
-tidy:                                          ## clang-tidy (.clang-tidy); takes minutes
-	ls src/*.c | xargs -P $$(nproc) -I{} timeout 120 clang-tidy --quiet {} -- -std=gnu11 -iquote src \
-	  $(LUA_CFLAGS)
+tidy:                                     ## clang-tidy and clang's analyzer (.clang-tidy)
+	ls src/*.c | xargs -P $$(nproc) -I{} timeout 300 clang-tidy --quiet {} -- -std=gnu11 -iquote src \
+	  $(LUA_CFLAGS) -include tools/lint.h -DGORO_DEBUG
 
 # Every process of a run adds to the same counters.
 cov: $(cov_build) $(cov_units)                 ## line coverage of src/: build/cov/index.html, gcovr

@@ -41,7 +41,7 @@ end
 local cache = Cache.new(function(key)
   goro.sleep(0.01)
   return key * key
-end, 0.2)
+end, 0.5)
 
 local wg = goro.WaitGroup()
 for i = 1, 200 do
@@ -54,6 +54,6 @@ end
 wg:wait()
 print("misses: " .. cache.misses:load())
 print("values kept: " .. #cache.map)
-goro.sleep(0.25)
+goro.sleep(0.55)
 cache:prune()
 print("values kept later: " .. #cache.map)

@@ -14,6 +14,10 @@ local head = 'local goro = require("goro") '
   .. "local function kill(s, more) " -- (os.execute has SIGQUIT ignored meanwhile)
   .. "io.popen(('kill -%s %d'):format(s, pid()) .. (more or '')):close() end\n"
 
+-- For kill, after the signal: until the dump is there.  (stderr is a file.)
+local dumped = "; n=0; until grep -q waiter /proc/self/fd/2 || [ $n -ge 1000 ]; do "
+  .. "sleep 0.01; n=$((n+1)); done"
+
 describe("goro.debug #sight #nochaos", function()
   describe("dump_on", function()
     local function dumps(source, options)
@@ -34,8 +38,7 @@ describe("goro.debug #sight #nochaos", function()
     it("prints all stacks on stderr, and the program goes on", function()
       local r = dumps(spawn .. [[
         assert(goro.debug.dump_on("USR1"))
-        kill("USR1")
-        goro.sleep(0.3)
+        kill("USR1", "]] .. dumped .. [[")
         print("end")
       ]])
       assert.equal("end\n", r.out)
@@ -54,7 +57,7 @@ describe("goro.debug #sight #nochaos", function()
     end)
 
     it("comes by GOROTRACEBACK=1, also when the main script is inside C", function()
-      local r = dumps(spawn .. [[ kill("QUIT", "; sleep 0.4") ]],
+      local r = dumps(spawn .. [[ kill("QUIT", "]] .. dumped .. [[") ]],
         { env = { GOROTRACEBACK = "1" } })
       has(r.err, "goroutine 1 [in C")
     end)
@@ -145,7 +148,7 @@ describe("goro.debug #sight #nochaos", function()
     end)
 
     it("answers goro-top's screen, with rates at the second look", function()
-      local out = served("timeout -s INT 1 " .. top .. "-n 0.2 %s || true")
+      local out = served("timeout 20 " .. top .. "-n 0.2 %s | sed '/switches [0-9]/q'")
       has(out, "goroutines 23")
       assert.matches("20 chan receive", out)
       assert.matches("switches %d", out)

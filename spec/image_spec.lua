@@ -335,6 +335,7 @@ describe("a goroutine's image", function()
       assert.is_true(math.abs(r - first) <= 6)
     end
     each({ "incremental", "generational", true, n = 3 }, function()
+      if os.getenv("GOROGC") then collectgarbage("incremental") end
       local a = collectgarbage("generational")
       local t = {}
       for i = 1, 2000 do t[i % 50] = { i } end

@@ -498,7 +498,7 @@ describe("a Map #map", function()
       goro.go(function() m:update("k", function() c:send(1) c:send(2) end) end)
       c:recv()
       for _ = 1, 10 do
-        goro.go(function() m:update("k", print) end)
+        goro.go(function() m:update("k", function() end) end)
         goro.go(function() m:store("k", ("x"):rep(1000)) end)
         goro.go(function() m:cas("k", {}, {}) end)
         goro.go(function() table.sort({ 2, 1 }, function() m:swap("k", {}) end) end)

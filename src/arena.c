@@ -5,12 +5,16 @@
 ** chunk, and go to a free list of their class; Lua tells every block's size, so none needs a
 ** header.  Larger blocks are malloc's, in a doubly linked list; in a template they lie in the
 ** first chunk, and when one of those is freed it is cut into small ones.
+**
+** Free blocks are hidden from everybody where a checker looks on (poison.h), but not in what is
+** to be copied, for that is read as a whole.
 */
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
 #include "big.h"
 #include "debug.h"
+#include "poison.h"
 #include "slab.h"
 
 #define GRAIN 8u                       /* what Lua asks of an allocator's alignment */
@@ -336,15 +340,19 @@ Arena *arena_compact (const Arena *a, void **p) {
 
 static void free_small (Arena *a, void *p, size_t c) {
   Free *f = p;
+  goro_check(c < NCLASSES);
   f->next = a->free[c];
   a->free[c] = f;
   a->there |= UINT32_C(1) << c;
+  if (!a->inner) poison_hide(p, class_size(c));
 }
 
 static Free *take_small (Arena *a, size_t c) {     /* there is one */
   Free *f = a->free[c];
+  poison_peek(f, sizeof *f);
   a->free[c] = f->next;
   if (f->next == NULL) a->there &= ~(UINT32_C(1) << c);
+  if (!a->inner) poison_show(f, class_size(c));
   return f;
 }
 

@@ -17,7 +17,7 @@
 #define BIG_MAX ((size_t)4 << 20)
 #define NCLASSES 25                    /* 6 powers of two by 4, and BIG_MAX */
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(GORO_VALGRIND)
 #define BIG_KEEP 0                     /* what is freed must not be used */
 #else
 #define BIG_KEEP ((size_t)16 << 20)

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunks.h"
+#include "debug.h"
 #include "lock.h"
 
 #define NBUCKETS 1024u                 /* a power of two */
@@ -87,6 +88,7 @@ static void use_link (Entry *e) {      /* it is the newest */
 
 static Entry *take_out (Entry **p) {   /* the caller frees it after the unlock */
   Entry *e = *p;
+  goro_check(e != NULL);
   *p = e->next;
   use_unlink(e);
   table.stats.files--;

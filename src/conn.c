@@ -170,6 +170,7 @@ static IoResult take (Conn *c, M *m, size_t n, size_t shown, Taken *t) {
   t->n = shown;
   t->block = NULL;
   t->p = t->small;
+  goro_check(shown == 0 || c->buf != NULL);
   if (shown <= sizeof t->small) {
     if (shown > 0) memcpy(t->small, c->buf + c->start, shown);
   }

@@ -52,7 +52,7 @@ void goro_perturb (void);
 #if !defined(__has_feature)
 #define __has_feature(x) 0
 #endif
-#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer) || defined(GORO_VALGRIND)
 #define GORO_POOLS 0
 #elif defined(GORO_FAULTS)
 #define GORO_POOLS fault_pools()

@@ -2,6 +2,7 @@
 ** fault.c - allocations that fail on demand.  Layer 0.  Empty in release builds.
 */
 #include "atomics.h"
+#include "debug.h"
 #include "fault.h"
 
 #if defined(GORO_FAULTS)
@@ -72,6 +73,23 @@ bool fault_lua (const void *p, size_t osize, size_t nsize) {
   refused.osize = osize;
   refused.nsize = nsize;
   return true;
+}
+
+static uint32_t collect_each;          /* [I] GOROGC; 0: off */
+
+__attribute__((constructor)) static void collect_init (void) {
+  const char *each = getenv("GOROGC");
+  if (each != NULL) collect_each = (uint32_t)strtoul(each, NULL, 10);
+}
+
+bool fault_collects (void) { return collect_each != 0; }
+
+bool fault_collect (const void *p, size_t kind, uint32_t rare) {
+  static __thread bool again;          /* (the collection makes no object) */
+  if (collect_each == 0 || p != NULL || kind == 0) return false;
+  if (again) again = false;
+  else again = goro_choose(collect_each * rare) == 0;
+  return again;
 }
 
 static void *counted (void *p) {

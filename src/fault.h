@@ -9,6 +9,10 @@
 ** "The n-th fails" counts the allocations of the whole process from fault_arm on.
 ** FAULT_ONCE: that one alone (Lua asks again after a collection: that is refused too).
 ** FAULT_ALL: every one from there on, as when memory has really run out.
+**
+** GOROGC=n: about each n-th new object of a goroutine's state, and each 100 n-th of a host's that
+** was asked to (lua_fault.c), is refused once, and so comes after a full collection; what goro
+** holds by an address alone is gone then.  Goroutines' collectors hardly rest, too (state.c).
 */
 #ifndef GORO_FAULT_H
 #define GORO_FAULT_H
@@ -36,6 +40,10 @@ bool fault_pools (void);               /* ... no memory is kept for reuse */
 
 /* In a lua_Alloc: is this request to be refused? */
 bool fault_lua (const void *p, size_t osize, size_t nsize);
+/* The same for GOROGC, of a state that is complete: it will collect and ask again.  (Objects only:
+** luaL_Buffer asks the allocator itself, and but once.)  'rare': each how many n-th. */
+bool fault_collect (const void *p, size_t kind, uint32_t rare);
+bool fault_collects (void);            /* is it on? */
 
 void *fault_malloc (size_t n);
 void *fault_calloc (size_t n, size_t size);
@@ -56,6 +64,7 @@ void fault_free (void *p);
 
 #else
 #define fault_lua(p, osize, nsize) false
+#define fault_collect(p, kind, rare) false
 #endif
 
 #endif

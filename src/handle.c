@@ -89,7 +89,7 @@ static int find_method (lua_State *L, int type) {
 }
 
 #define TYPES(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) \
-  X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+  X(14) X(15)
 #define X(n) static int find_##n (lua_State *L) { return find_method(L, n); }
 TYPES(X)
 #undef X

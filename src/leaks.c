@@ -105,6 +105,7 @@ static bool grow (Search *x, void *list, uint32_t n, uint32_t *cap, size_t size)
 }
 
 static void edge (Search *x, int32_t *list, uint32_t to) {
+  goro_check(list != NULL);
   if (!grow(x, &x->edges, x->nedges, &x->capedges, sizeof *x->edges)) return;
   x->edges[x->nedges].to = to;
   x->edges[x->nedges].next = *list;
@@ -405,7 +406,7 @@ static void look_at (Search *x, uint32_t n, bool first) {
     if (handle_alive(L, h)) reach(f, h->o, true);
     else {
       int64_t k = item_of(x, h->o);
-      if (k >= 0) x->items[k].counted++;
+      if (k >= 0) x->items[k].counted++;           /* NOLINT: item_of has made items */
     }
   }
   if (s->ending != NULL && s->ends != NULL) {

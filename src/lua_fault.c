@@ -19,6 +19,7 @@ typedef struct HostAlloc {
 static void *allocate (void *ud, void *p, size_t osize, size_t nsize) {
   HostAlloc *a = ud;
   if (fault_lua(p, osize, nsize)) return NULL;
+  if (fault_collect(p, osize, 100)) return NULL;
   return a->f(a->ud, p, osize, nsize);
 }
 
@@ -83,11 +84,18 @@ static int l_blocks (lua_State *L) {
   return 1;
 }
 
+/* collect(): the main script's state heeds GOROGC, as goroutines' do. */
+static int l_collect (lua_State *L) {
+  stand_before(L);
+  return 0;
+}
+
 __attribute__((visibility("default"))) int luaopen_goro_fault (lua_State *L);
 
 int luaopen_goro_fault (lua_State *L) {
   static const luaL_Reg functions[] = {
     { "arm", l_arm }, { "disarm", l_disarm }, { "try", l_try }, { "blocks", l_blocks },
+    { "collect", l_collect },
     { NULL, NULL }
   };
   luaL_newlib(L, functions);

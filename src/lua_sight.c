@@ -109,7 +109,7 @@ static int push_leaks (lua_State *L) {
 ** be missed.  Runs a full collection of the caller's state; all others stand still meanwhile.
 */
 static int l_leaks (lua_State *L) {
-  Here h = here(L);
+  Here h;
   Leaks out;
   Search *x;
   bool ok;

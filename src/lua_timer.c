@@ -37,7 +37,8 @@ static Alarm *push_new (lua_State *L, Here h, Kind kind) {
     a->r.obj.destroy = alarm_destroy;
     a->kind = A_TIMER;                 /* (until it is more) */
   }
-  handle_push_new(L, h.s, (Obj *)a);
+  handle_push_new(L, h.s, (Obj *)a);   /* NULL: it raises */
+  goro_check(a != NULL);
   a->kind = kind;
   return a;
 }

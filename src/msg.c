@@ -58,23 +58,13 @@ static void thread_ends (void *arg) {
 }
 
 __attribute__((constructor)) static void make_key (void) {
-#if !defined(__SANITIZE_ADDRESS__)     /* (what is freed must not be used) */
-  has_key = pthread_key_create(&at_end, thread_ends) == 0;
-#endif
+  has_key = GORO_POOLS && pthread_key_create(&at_end, thread_ends) == 0;
 }
 
-/* Test builds that count blocks, or let one fail, want each to be malloc's. */
-static bool may_keep (void) {
-#if defined(GORO_FAULTS)
-  return fault_pools();
-#else
-  return true;
-#endif
-}
-
+/* (where GORO_POOLS says no, each is malloc's) */
 static void *spare_take (void) {
   Spare *k = mine;
-  if (!may_keep()) return malloc(sizeof(Msg) + FIRST_ROOM);
+  if (!GORO_POOLS) return malloc(sizeof(Msg) + FIRST_ROOM);
   if (k == NULL && load_rlx(&nbatches) > 0) {
     lock_acquire(&lock);
     if (load_rlx(&nbatches) > 0) {
@@ -95,7 +85,7 @@ static void spare_give (void *p) {
   int i;
   if (!registered)                     /* (where there is no key, never) */
     registered = has_key && pthread_setspecific(at_end, &mine) == 0;
-  if (!registered || !may_keep()) {
+  if (!registered || !GORO_POOLS) {
     free(p);
     return;
   }

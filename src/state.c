@@ -355,6 +355,7 @@ State *state_new (HostState *hs) {
 void *state_allocate (void *ud, void *p, size_t osize, size_t nsize) {
   State *s = ud;
   if (fault_lua(p, osize, nsize)) return NULL;
+  if (s->L != NULL && fault_collect(p, osize, 1)) return NULL;
   if (p == NULL && osize == LUA_TUSERDATA) s->nuserdata++;
   return arena_realloc(s->arena, p, osize, nsize);
 }
@@ -426,6 +427,17 @@ static ArenaPool *pool_here (void) {
   return m != NULL ? m->pool : NULL;
 }
 
+/* GOROGC (fault.h): collectors that hardly rest, of both kinds. */
+static void no_rest (const State *s) {
+#if defined(GORO_FAULTS)
+  if (!fault_collects()) return;
+  if (s->g->id & 1) lua_gc(s->L, LUA_GCINC, 1, 1000, 1);
+  else lua_gc(s->L, LUA_GCGEN, 1, 1);
+#else
+  (void)s;
+#endif
+}
+
 bool state_open (State *s) {
   lua_State *L = NULL;
   if (s->making != NULL) L = modimage_open(s);
@@ -443,6 +455,7 @@ bool state_open (State *s) {
   s->L = s->cur = L;
   s->chain = true;
   arena_limit(s->arena, s->limit);
+  no_rest(s);
   return true;
 }
 
@@ -472,7 +485,7 @@ void state_close (State *s) {
   }
   s->L = NULL;
   if (s->making != NULL) modimage_give_up(s);
-  if (s->lazy_libs && !s->is_maker) image_close(s, m != NULL ? m->pool : NULL);
+  if (s->lazy_libs && !s->is_maker) image_close(s, m->pool);
   else arena_free(s->arena, NULL);
   s->arena = NULL;
 }

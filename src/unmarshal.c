@@ -532,7 +532,7 @@ static void close_session (DSession *x, bool failed) {
     version_unref(v);
   }
   free(x->fills);
-  while (x->sizes != NULL) free_sizes(x->sizes);
+  while (x->sizes != NULL) free_sizes(x->sizes);   /* NOLINT: it takes itself out of the list */
   if (x->entered) classes_leave(x->s);
 }
 

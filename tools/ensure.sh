@@ -86,6 +86,8 @@ look () {
   need libclang-rt-dev "clang's libFuzzer" has_fuzzer
   need valgrind "valgrind" has_command valgrind
   need lua-check "luacheck" has_command luacheck
+  need cppcheck "cppcheck" has_command cppcheck
+  need clang-tidy "clang-tidy" has_command clang-tidy
   need spin "spin, for the models" has_command spin
 }
 

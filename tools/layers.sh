@@ -3,7 +3,7 @@
 # outside layers 5 and 6.  `layers.sh core` lists the .c files of layers 0 to 4.
 # A new file is added to the table under the name before its dot; * stands for any letters.
 table='
-0 platform atomics debug chaos fault ossignal sock process
+0 platform atomics debug poison chaos fault ossignal sock process
 1 list heap buf hash lock note big slab arena
 2 g runq chunks timers netpoll netpoll_* msg class result
 3 sched world stats proc m park waitq handoff sysmon host

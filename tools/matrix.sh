@@ -30,7 +30,8 @@ for prefix in "$@"; do
   mkdir -p "$dir/goro" "$dir/bin"
   # shellcheck disable=SC2086
   if ! ${CC:-cc} -std=gnu11 -fPIC -pthread -g -O1 -Wall -Wextra -iquote src -I"$prefix/include" \
-       ${MATRIX_FLAGS:-} -DGORO_DEBUG -shared -Wl,--version-script=tools/exports.map \
+       ${MATRIX_FLAGS:-} -DGORO_DEBUG -DGORO_FAULTS -include src/fault.h -shared \
+       -Wl,--version-script=tools/exports.map \
        -o "$dir/goro/core.so" src/*.c; then
     echo "$name: does not compile"; status=1; continue
   fi
@@ -45,14 +46,14 @@ for prefix in "$@"; do
       one) env=(GOROMAXPROCS=1) ;;
       eight) env=(GOROMAXPROCS=8) ;;
       noimage) env=(GOROMAXPROCS=2 GOROIMAGE=0) ;;
-      gc) env=(GOROMAXPROCS=2 GOROGC=1) ;;
+      gc) env=(GOROMAXPROCS=2 GOROGC=10) ;;
     esac
     log=$dir/log.$column
     # shellcheck disable=SC2086
     if env "${env[@]}" PATH="$dir/bin:$PATH" LUA="$lua" GOROBUILD= GOROCORE="$dir/?.so" \
        LUA_INCDIR="$prefix/include" \
        LUA_PATH="$here/lua/?.lua;$here/lua/?/init.lua;;/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua" \
-       LUA_CPATH="$dir/?.so;/usr/lib/x86_64-linux-gnu/lua/5.4/?.so;/usr/local/lib/lua/5.4/?.so;;" \
+       LUA_CPATH="$dir/?.so;/usr/lib/$(gcc -print-multiarch)/lua/5.4/?.so;/usr/local/lib/lua/5.4/?.so;;" \
        timeout 900 "$lua" tools/busted.lua --ignore-lua \
        --exclude-tags="lifecycle,valgrind${MATRIX_EXCLUDE:+,$MATRIX_EXCLUDE}" ${SPECS:-} > "$log" 2>&1
     then verdict=ok
