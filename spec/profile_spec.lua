@@ -384,7 +384,7 @@ describe("goro.profile in a script #sight #nochaos", function()
       local function events(mask)
         n = { call = 0, ["return"] = 0, line = 0, ["tail call"] = 0 }
         debug.sethook(function(event) n[event] = n[event] + 1 end, mask)
-        for i = 1, 100000 do
+        for i = 1, 20000 do
           math.max(i, 1)
           leaf(i)
         end
@@ -402,10 +402,10 @@ describe("goro.profile in a script #sight #nochaos", function()
       end
       assert(goro.profile.start(1000))
       local calls = 0
-      debug.sethook(function() calls = calls + 1 end, "", 100000)
-      for _ = 1, 10000000 do end
+      debug.sethook(function() calls = calls + 1 end, "", 10000)
+      for _ = 1, 1000000 do end
       print(calls)
-      until_seen("with a count hook", function() for _ = 1, 1000000 do end end)
+      until_seen("with a count hook", function() for _ = 1, 200000 do end end)
       debug.sethook()
       print((text():match("%(main script with a count hook%)")))]])
     assert.equal("100\n(main script with a count hook)\n", out)
