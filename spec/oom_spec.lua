@@ -5,13 +5,30 @@
 local support = require("spec.support")
 local script = require("spec.support.script")
 local oom = require("spec.support.oom")
-
-if not oom.fault then return end
+local api = require("spec.support.oom_api")
 
 local function run(source, options)
   local result = script.run(source, options)
   if result.code ~= 0 then error(script.account(result), 0) end
   return result.out, result.err
+end
+
+describe("what allocations are made to fail in", function()
+  it("is every public function", function()
+    local out = run([[
+      print(table.concat(require("spec.support.oom_api").unused(), "\n"))
+    ]])
+    assert.equal("\n", out)
+  end)
+end)
+
+if not oom.fault then return end
+
+-- What the failures of goroutines report.
+local function known(line)
+  return line:find("panicked: ", 1, true) or line:find("failed: ", 1, true)
+    or line:find("^created by ") or line:find("^stack traceback:") or line:find("^\t")
+    or line:find("no memory for how", 1, true)
 end
 
 describe("no allocation that fails does harm #oom", function()
@@ -20,13 +37,20 @@ describe("no allocation that fails does harm #oom", function()
       local source = ("require('spec.support.oom').run(%q)"):format(name)
       local out, err = run(source, { limit = 100 })
       assert.is_true(tonumber(out) > 0, out)
-      for line in err:gmatch("[^\n]+") do          -- what the failures of goroutines report
-        local known = line:find("panicked: ", 1, true) or line:find("failed: ", 1, true)
-          or line:find("^created by ") or line:find("^stack traceback:") or line:find("^\t")
-          or line:find("no memory for how", 1, true)
-        assert.is_truthy(known, line)
-      end
+      for line in err:gmatch("[^\n]+") do assert.is_truthy(known(line), line) end
     end)
+  end
+
+  for _, name in ipairs(api.names) do
+    for _, where in ipairs { "main", "goroutine" } do
+      if where == "main" or not api.main[name] then
+        it(("in functions for %s, called in %s"):format(name, where), function()
+          local source = ("require('spec.support.oom').run_api(%q, %q)"):format(name, where)
+          local out = run(source, { limit = 100 })
+          assert.is_true(tonumber(out) >= 0, out)
+        end)
+      end
+    end
   end
 
   it("when goro is loaded", function()

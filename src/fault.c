@@ -1,6 +1,7 @@
 /*
 ** fault.c - allocations that fail on demand.  Layer 0.  Empty in release builds.
 */
+#include <errno.h>
 #include "atomics.h"
 #include "debug.h"
 #include "fault.h"
@@ -94,16 +95,18 @@ bool fault_collect (const void *p, size_t kind, uint32_t rare) {
 
 static void *counted (void *p) {
   if (p != NULL) add_rlx(&blocks, 1);
+  else errno = ENOMEM;
   return p;
 }
 
-void *fault_malloc (size_t n) { return due() ? NULL : counted(malloc(n)); }
-void *fault_calloc (size_t n, size_t size) { return due() ? NULL : counted(calloc(n, size)); }
-char *fault_strdup (const char *s) { return due() ? NULL : counted(strdup(s)); }
+void *fault_malloc (size_t n) { return counted(due() ? NULL : malloc(n)); }
+void *fault_calloc (size_t n, size_t size) { return counted(due() ? NULL : calloc(n, size)); }
+char *fault_strdup (const char *s) { return counted(due() ? NULL : strdup(s)); }
 
 void *fault_realloc (void *p, size_t n) {
   void *q = due() ? NULL : realloc(p, n);
   if (p == NULL) counted(q);
+  else if (q == NULL && n > 0) errno = ENOMEM;
   return q;
 }
 

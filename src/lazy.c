@@ -86,10 +86,10 @@ static void put (lua_State *L, int t, int which, int i) {
   stack_room(L, 10);
   if (e->f != NULL) lua_pushcfunction(L, e->f);
   else e->make(L, s, e->name);
-  set_done(s, which, i);
   lua_pushstring(L, e->name);
   lua_pushvalue(L, -2);
-  lua_rawset(L, t);
+  lua_rawset(L, t);                    /* (may raise: then it is not there) */
+  set_done(s, which, i);
 }
 
 static int get_field (lua_State *L, int which) {

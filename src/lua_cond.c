@@ -65,6 +65,8 @@ static int outcome (lua_State *L, Here h, Once *o, int keep) {
     case ONCE_FAILED:
       value_to_lua_shared(L, h.s, &o->v);
       return lua_error(L);
+    case ONCE_LOST:
+      return luaL_error(L, "not enough memory");
     default:
       return luaL_error(L, "the function of this Once never ended");
   }
@@ -95,8 +97,8 @@ static int ran (lua_State *L, int status, lua_KContext ctx) {
     }
   }
   if (status != LUA_OK) {
-    value_from_error(L, here(L).s, -1, &v);
-    runner_end(r, ONCE_FAILED, &v);
+    bool kept = value_from_error(L, here(L).s, -1, &v);
+    runner_end(r, kept ? ONCE_FAILED : ONCE_LOST, &v);
     return lua_error(L);               /* the very error */
   }
   runner_end(r, ONCE_DONE, &v);

@@ -44,8 +44,8 @@ static int l_with_deadline (lua_State *L) {
 }
 
 static void probe_value (lua_State *L, State *s, int idx, const Probe *p, Value *v) {
-  *v = p->v;                           /* (1.0 is 1) */
   if (p->v.tag == V_STR) value_from_lua(L, s, idx, v);
+  else *v = p->v;                      /* (1.0 is 1) */
 }
 
 static int encode (lua_State *L) {     /* Value *, k, v: may raise; what was encoded is there */

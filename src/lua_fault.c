@@ -4,6 +4,7 @@
 ** Not part of goro's module: package.loadlib(core, "luaopen_goro_fault") gives it, and nothing
 ** in a release build.
 */
+#include <dirent.h>
 #include "fault.h"
 #include "sched.h"
 #include "state.h"
@@ -90,12 +91,24 @@ static int l_collect (lua_State *L) {
   return 0;
 }
 
+/* descriptors() -> how many are open. */
+static int l_descriptors (lua_State *L) {
+  DIR *d = opendir("/proc/self/fd");
+  lua_Integer n = -3;                  /* ".", "..", its own */
+  if (d == NULL) return luaL_error(L, "no /proc/self/fd");
+  while (readdir(d) != NULL) n++;
+  closedir(d);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
 __attribute__((visibility("default"))) int luaopen_goro_fault (lua_State *L);
 
 int luaopen_goro_fault (lua_State *L) {
   static const luaL_Reg functions[] = {
     { "arm", l_arm }, { "disarm", l_disarm }, { "try", l_try }, { "blocks", l_blocks },
     { "collect", l_collect },
+    { "descriptors", l_descriptors },
     { NULL, NULL }
   };
   luaL_newlib(L, functions);

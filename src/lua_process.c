@@ -16,6 +16,14 @@
 #include "ossignal.h"
 #include "process.h"
 
+static int push_conn (lua_State *L) {
+  Conn **c = lua_touserdata(L, 1);
+  Obj *o = &(*c)->obj;
+  *c = NULL;                           /* it is taken over, also by one that raises */
+  handle_push_new(L, here(L).s, o);
+  return 1;
+}
+
 /* pipe(ours) -> our end, a connection, and the number of the other; 'ours' is "r" or "w". */
 static int l_pipe (lua_State *L) {
   bool reads = *luaL_checkstring(L, 1) == 'r';
@@ -25,13 +33,19 @@ static int l_pipe (lua_State *L) {
   mine = fd[reads ? 0 : 1];
   other = os_high_fd(fd[reads ? 1 : 0]);
   if (other < 0 || os_set_nonblocking(mine) != 0 ||
-      (c = conn_new(OBJ_CONN, mine, CONN_STREAM)) == NULL) {
+      (c = conn_over(OBJ_CONN, mine, CONN_STREAM)) == NULL) {
     int e = errno;
     if (other >= 0) close(other);
     close(mine);
     return nil_errno(L, e, NULL);
   }
-  handle_push_new(L, here(L).s, (Obj *)c);
+  lua_pushcfunction(L, push_conn);
+  lua_pushlightuserdata(L, &c);
+  if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+    if (c != NULL) obj_unref(&c->obj);
+    close(other);
+    return lua_error(L);
+  }
   lua_pushinteger(L, other);
   return 2;
 }

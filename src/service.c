@@ -255,7 +255,10 @@ static void *service_main (void *arg) {
       dump();
     }
     if (p[1].revents & POLLIN) {
-      int fd = accept4(p[1].fd, NULL, NULL, SOCK_CLOEXEC);
+      int fd = -1;
+      os_mutex_lock(&service.lock);    /* (it may have been closed: see service_serve) */
+      if (load_rlx(&service.sock) == p[1].fd) fd = accept4(p[1].fd, NULL, NULL, SOCK_CLOEXEC);
+      pthread_mutex_unlock(&service.lock);
       if (fd >= 0) answer(fd);
     }
   }
@@ -343,7 +346,7 @@ static int listen_at (const char *path, int *fd) {
   struct sockaddr_un a;
   int e = address(&a, path);
   if (e != 0) return e;
-  *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (*fd < 0) return errno;
   if (bind(*fd, (struct sockaddr *)&a, sizeof a) != 0 &&
       (errno != EADDRINUSE || !is_stale(&a) || unlink(path) != 0 ||
@@ -365,8 +368,8 @@ int service_serve (const char *path) {
   if (path != NULL) {
     copy = strdup(path);
     if (copy == NULL) return ENOMEM;
-    e = listen_at(path, &fd);
-    if (e == 0) e = start();
+    e = start();
+    if (e == 0) e = listen_at(path, &fd);
     if (e != 0) {
       free(copy);
       return e;
@@ -378,11 +381,9 @@ int service_serve (const char *path) {
   old = service.path;
   service.path = copy;
   if (!registered && copy != NULL) registered = atexit(unlink_at_exit) == 0;
+  if (before >= 0) close(before);      /* (the thread accepts under the lock) */
   pthread_mutex_unlock(&service.lock);
-  if (before >= 0) {
-    shutdown(before, SHUT_RDWR);       /* (closing it might meet the thread's accept) */
-    if (old != NULL && (path == NULL || strcmp(old, path) != 0)) unlink(old);
-  }
+  if (old != NULL && (path == NULL || strcmp(old, path) != 0)) unlink(old);
   free(old);
   event_raise(&service.event);
   return 0;

@@ -96,11 +96,9 @@ static void closed (Chan *c) { take_out(c, NULL); }
 
 void sigchan_drop (Host *h) { take_out(NULL, h); }
 
-static void send_one (Chan *c, const char *name, GList *ready) {       /* lock held */
-  Value v = NIL_VALUE;
+static void send_one (Chan *c, const Value *name, GList *ready) {      /* lock held */
+  Value v = value_share(name);
   ChanResult r;
-  if ((v.u.m = msg_new_string(name, strlen(name))) == NULL) return;
-  v.tag = V_STR;
   lock_acquire(&c->lock);
   r = chan_try_locked(c, true, &v, ready);
   lock_release(&c->lock);
@@ -110,6 +108,7 @@ static void send_one (Chan *c, const char *name, GList *ready) {       /* lock h
 /* In sysmon, when 'signalled' was set. */
 static void deliver (void) {
   GList ready = { NULL, NULL };
+  Value name = NIL_VALUE;
   SigChan *s;
   int sig;
   lock_acquire(&lock);
@@ -118,9 +117,18 @@ static void deliver (void) {
       os_signal_admit(sig, (caught & BIT(sig)) != 0);
       admitted ^= BIT(sig);
     }
-    if (xchg_acqrel(&pending[sig], 0) == 0) continue;
+    if (load_acq(&pending[sig]) == 0) continue;
+    name.u.m = msg_new_string(os_signal_name(sig), strlen(os_signal_name(sig)));
+    if (name.u.m == NULL) {            /* later, then: it is not lost */
+      store_seq(&sched.signalled, 1);
+      note_wake(&sched.sysmon_note);
+      continue;
+    }
+    name.tag = V_STR;
+    store_seq(&pending[sig], 0);
     for (s = all; s != NULL; s = s->next)
-      if (s->set & BIT(sig)) send_one(s->c, os_signal_name(sig), &ready);
+      if (s->set & BIT(sig)) send_one(s->c, &name, &ready);
+    value_drop(&name);
   }
   lock_release(&lock);
   sched_ready_all(NULL, &ready);

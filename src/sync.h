@@ -14,6 +14,7 @@ typedef enum OnceState {
   ONCE_NEW, ONCE_RUNNING,
   ONCE_DONE,                           /* 'v': the results as one message, nil: none */
   ONCE_FAILED,                         /* 'v': the error */
+  ONCE_LOST,                           /* there was no memory to keep the error */
   ONCE_ABANDONED                       /* its function will never end */
 } OnceState;
 

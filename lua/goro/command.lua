@@ -9,31 +9,44 @@ local os_part = require("goro.core")("goro.os")
 
 local open, copy, close, pipe = os_part.open, os_part.copy, os_part.close, os_part.pipe
 local reap, kill, await = os_part.reap, os_part.kill, os_part.await
+local pcall, poll = pcall, goro.poll
 
 local Process = {}
 Process.__index = Process
 Process.__name = "process"
 
---- The goroutine that waits for a process; it alone takes note of the end.
-local function watch(pid, fd, ctx, mutex, ended)
-  local over = not fd and ctx and goro.chan()
-  if fd then
-    if ctx and not goro.poll(fd, "r", ctx) then kill(pid, 9) end
-    goro.poll(fd, "r")
-  elseif over then
+--- The goroutine that waits for a process; it alone takes note of the end.  It is there before
+--- the process, whose number comes in an Atomic, so that only what is waited for is started.
+--- From then on nothing may fail for want of memory: what needs some comes before, methods too,
+--- or is done in another way.
+local function await_end(pid, fd, ctx)
+  if ctx and not poll(fd, "r", ctx) and ctx:err() then kill(pid, 9) end
+  return poll(fd, "r")
+end
+
+local function watch(ready, started, number, descriptor, ctx, mutex, ended)
+  local load, store, lock, unlock = number.load, ended.store, mutex.lock, mutex.unlock
+  local recv = started.recv
+  ready:close()
+  recv(started)
+  local pid, fd = load(number), load(descriptor)
+  if pid == 0 then return end          -- it could not be started
+  local over = fd < 0 and ctx and goro.chan()
+  if over then
     goro.go(function()
       over:recv(ctx)
       local _ <close> = mutex:lock()
       if ended:load() == 0 then kill(pid, 9) end
     end)
   end
-  if not fd then await(pid) end
-  local _ <close> = mutex:lock()       -- nobody signals a number that is free again
-  local how, number = reap(pid)
-  ended:store(1)
-  if over then over:close() end
+  local ok, gone = pcall(await_end, pid, fd, ctx)
+  if not (ok and gone) then await(pid) end
+  local locked = pcall(lock, mutex)    -- nobody signals a number that is free again
+  local how, code = reap(pid)          -- (both its words are constants here: they cost nothing)
+  store(ended, code * 4 + (how == "exit" and 1 or how == "signal" and 3 or 0))
+  if locked then unlock(mutex) end
   close(fd)
-  return how, number
+  if over then over:close() end
 end
 
 --- Waits for its end.
@@ -41,10 +54,11 @@ end
 ---@return "exit"|"signal"|nil how nil, and a reason, if the time-out came first
 ---@return integer|string number exit status, or the signal's number
 function Process:wait(timeout)
-  local done, how, number = self.task:wait(timeout)
-  if done == nil then return nil, how end
-  if done == false then error(how, 2) end
-  return how, number
+  local done, err = self.task:wait(timeout)
+  if done == nil then return nil, err end
+  local ended = self.ended:load()
+  if ended == 0 then error(err, 2) end
+  return ended & 2 == 0 and "exit" or "signal", ended // 4
 end
 
 --- Sends it a signal.
@@ -104,26 +118,47 @@ local function environment(env)
   return list
 end
 
---- What a child's descriptor is to be: its number here, and our end of a pipe.
-local function stream(what, n, fds)
+--- What a child's descriptor is to be: its number goes into fds[n + 1] at once, our end of a
+--- pipe into p[name].
+local function stream(what, n, name, fds, p)
   local mode = n == 0 and "r" or "w"
-  if what == nil or what == "null" then return open("/dev/null", mode) end
-  if what == "pipe" then
-    local conn, fd, code = pipe(n == 0 and "w" or "r")
-    if not conn then return nil, fd, code end
-    return fd, conn
+  local fd, reason, code
+  if what == nil or what == "null" then
+    fd, reason, code = open("/dev/null", mode)
+  elseif what == "pipe" then
+    p[name], fd, code = pipe(n == 0 and "w" or "r")
+    if not p[name] then fd, reason = nil, fd end
+  elseif what == "inherit" then
+    fd, reason, code = copy(n)
+  elseif what == "stdout" and n == 2 then
+    fd, reason, code = copy(fds[2])
+  elseif type(what) == "string" then
+    fd, reason, code = open(what, mode)
+  elseif math.type(what) == "integer" or io.type(what) then
+    fd, reason, code = copy(what)
+  else
+    local ok, number, why = pcall(function() return what:fd() end)
+    if not ok then
+      error(("bad argument #1 to 'command' (%s: path or connection expected, got %s)")
+        :format(name, type(what)), 3)
+    end
+    if not number then return nil, why end
+    fd, reason, code = copy(number)
   end
-  if what == "inherit" then return copy(n) end
-  if what == "stdout" and n == 2 then return copy(fds[2]) end
-  if type(what) == "string" then return open(what, mode) end
-  if math.type(what) == "integer" or io.type(what) then return copy(what) end
-  local ok, fd, reason = pcall(function() return what:fd() end)
-  if not ok then
-    error(("bad argument #1 to 'command' (%s: path or connection expected, got %s)")
-      :format(({ "stdin", "stdout", "stderr" })[n + 1], type(what)), 3)
+  fds[n + 1] = fd
+  return fd, reason, code
+end
+
+local names = { "stdin", "stdout", "stderr" }
+
+-- The child's descriptors, and our ends until it runs.
+local Descriptors = {}
+
+function Descriptors.__close(fds)
+  close(fds[1], fds[2], fds[3])
+  for _, name in ipairs(names) do
+    if fds.p and fds.p[name] then fds.p[name]:close() end
   end
-  if not fd then return nil, reason end
-  return copy(fd)
 end
 
 --- Starts a program.  Go's exec.Command and Start.
@@ -139,34 +174,31 @@ end
 ---@return string? message
 ---@return integer? code
 local function command(options)
-  local argv = check(options)
+  local argv, env = check(options), environment(options.env)
   local ctx = options.ctx
   if ctx and ctx:err() then return nil, ctx:err() end
-  local fds, ours = {}, {}
-  local function give_up(...)
-    close(table.unpack(fds))
-    for _, conn in pairs(ours) do conn:close() end
-    return ...
-  end
-  for n, name in ipairs { "stdin", "stdout", "stderr" } do
-    local ok, fd, conn, code = pcall(stream, options[name], n - 1, fds)
-    if not ok then
-      give_up()
-      error(fd, 0)
-    end
-    if not fd then return give_up(nil, conn, code) end
-    fds[n], ours[name] = fd, conn
-  end
-  local pid, fd, code = os_part.spawn(argv, fds[1], fds[2], fds[3], options.dir,
-    environment(options.env))
-  if not pid then return give_up(nil, fd, code) end
-  close(table.unpack(fds))
-  local mutex, ended = goro.Mutex(), goro.Atomic()
-  return setmetatable({
-    pid = pid, stdin = ours.stdin, stdout = ours.stdout, stderr = ours.stderr,
-    mutex = mutex, ended = ended,
-    task = goro.async(watch, pid, fd, ctx, mutex, ended),
+  local p = setmetatable({
+    pid = 0, stdin = false, stdout = false, stderr = false,
+    mutex = goro.Mutex(), ended = goro.Atomic(), task = false,
   }, Process)
+  local fds <close> = setmetatable({ false, false, false, p = p }, Descriptors)
+  for i, name in ipairs(names) do
+    local fd, reason, code = stream(options[name], i - 1, name, fds, p)
+    if not fd then return nil, reason, code end
+  end
+  local number, descriptor = goro.Atomic(), goro.Atomic()
+  local ready = goro.chan()
+  local started <close> = goro.chan()
+  p.task = goro.async(watch, ready, started, number, descriptor, ctx, p.mutex, p.ended)
+  if goro.select { ready, p.task:done() } ~= 1 then p.task:result() end
+  local store = number.store
+  local pid, fd, code = os_part.spawn(argv, fds[1], fds[2], fds[3], options.dir, env)
+  if not pid then return nil, fd, code end
+  store(descriptor, fd or -1)
+  store(number, pid)
+  p.pid, fds.p = pid, nil
+  p.stdin, p.stdout, p.stderr = p.stdin or nil, p.stdout or nil, p.stderr or nil
+  return p
 end
 
 return command

@@ -1,9 +1,10 @@
 --- goro.singleflight: of several that ask for the same at once one does the work, and all get
 --- what came of it.  Go's x/sync/singleflight.
 --
--- A group is a Map of the calls in flight: { once = a Once, n = an Atomic: how many joined }.
--- Who comes joins the call of its key, or makes one, in one step (update); the Once does the
--- rest.
+-- A group is a Map of the calls in flight: { once = a Once, n = an Atomic: how many joined,
+-- and OVER for each that has left }.  Who comes joins the call of its key, or makes one, in one
+-- step (update); the Once does the rest.  A call that is over leaves the Map; where there was
+-- no memory for that, who comes next sees that it is over.
 
 local goro = require("goro")
 
@@ -42,7 +43,10 @@ local function check_key(key, name)
     name, t == "number" and "NaN" or t), 3)
 end
 
+local OVER = 1 << 32
+
 local function join(call)
+  if call and call.n:load() >= OVER then call = nil end
   call = call or { once = goro.Once(), n = goro.Atomic() }
   call.n:add(1)
   return call
@@ -59,6 +63,7 @@ local Joined = {}
 
 function Joined.__close(joined)
   if joined.group then
+    joined.call.n:add(OVER)
     joined.group.map:update(joined.key, function(current)
       return leave(joined.call, current)
     end)
@@ -81,7 +86,7 @@ function Group:run(key, f, ...)
   local joined <close> = setmetatable({ group = self, key = key, call = call }, Joined)
   local results = table.pack(call.once:run(f, ...))
   Joined.__close(joined)               -- nobody joins any more
-  results[results.n + 1] = call.n:load() > 1
+  results[results.n + 1] = call.n:load() % OVER > 1
   return table.unpack(results, 1, results.n + 1)
 end
 

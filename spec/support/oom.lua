@@ -15,7 +15,7 @@ M.fault = fault
 
 local build = os.getenv("GOROBUILD")
 local goro
-local refusals = { "not enough memory", "no memory" }
+local refusals = { "not enough memory", "no memory", "Cannot allocate memory" }
 
 local function is_refusal(err)
   for _, text in ipairs(refusals) do
@@ -34,19 +34,22 @@ end
 function M.every(f, options)
   options = options or {}
   local refusal = options.refusal or is_refusal
-  local slack = options.slack or 0
+  local slack, files = options.slack or 0, math.huge
   local function settle(base)          -- what ends on other threads may take a moment
     local stop = goro.now() + 5
     repeat
       if options.after then options.after() end
       collectgarbage()
       collectgarbage()
-    until not base or fault.blocks() <= base + slack or goro.now() > stop
+    until not base or fault.blocks() <= base + slack and fault.descriptors() <= files
+      or goro.now() > stop
   end
-  local total, step = 0, build == "tsan" and 7 or 1      -- (it is slow, and sees no more)
+  local total, step = 0, options.step or 1
+  if build == "tsan" then step = step * 7 end            -- (it is slow, and sees no more)
   fault.blocks()                       -- from here on no memory is kept for reuse
   for _ = 1, 3 do f() end
   settle()
+  files = fault.descriptors()
   for _, mode in ipairs { "once", "all" } do
     local base, n = fault.blocks(), 1
     repeat
@@ -63,6 +66,10 @@ function M.every(f, options)
       local left = fault.blocks() - base
       if left > slack then
         error(("allocation %d (%s) leaves %d blocks"):format(n, mode, left), 0)
+      end
+      if fault.descriptors() > files then
+        error(("allocation %d (%s) leaves %d descriptors"):format(n, mode,
+          fault.descriptors() - files), 0)
       end
       total = total + (failed > 0 and 1 or 0)
       n = n + step
@@ -441,6 +448,44 @@ for _, name in ipairs(starts) do
     options.slack = math.max(options.slack or 0, 40)
     return f, options
   end
+end
+
+-- Programs of all public functions, in the main script and in a goroutine: what nobody waits
+-- for ends soon, and a panic of theirs is raised in the main script.
+local function run_program(name)
+  local f, options = require("spec.support.oom_api").programs[name]()
+  local after = options and options.after
+  local base = goro.num_goroutine()
+  return M.every(f, setmetatable({
+    slack = math.max(options and options.slack or 0, 60),
+    after = function()
+      while goro.num_goroutine() > base or not pcall(goro.yield) do pcall(goro.yield) end
+      if after then after() end
+    end }, { __index = options }))
+end
+
+--- Runs the program of that name; prints how many allocations failed.
+function M.run_api(name, where)
+  goro = require("goro")
+  require("spec.support.oom_api").begin()
+  if where == "main" then return print(run_program(name)) end
+  local t = goro.async(function()
+    local oom = require("spec.support.oom")
+    return oom.run_inside(name)
+  end)
+  local ok, n
+  repeat                               -- (panics are raised here meanwhile)
+    local fine, ended, results = pcall(t.wait, t)
+    ok, n = ended, results
+  until fine
+  if not ok then error(n, 0) end
+  print(n)
+end
+
+function M.run_inside(name)
+  goro = require("goro")
+  require("spec.support.oom_api").begin()
+  return run_program(name)
 end
 
 M.names = {}
