@@ -227,12 +227,16 @@ struct M {
   void *pool;                          /* [O] layer 5's: memory of states that have ended */
   volatile bool sleeps;                /* [O] hosts: in host_sleep; for the signal handler */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */
+  struct TraceBuf *trace;              /* [O] trace.c's: its records, ... */
+  uint32_t trace_of;                   /* [O] of which trace */
+  _Atomic(uint32_t) tracing;           /* [A] it is about to write one */
 };
 
 struct Host {
   _Atomic(uint32_t) refs;              /* [A] its goroutines and its state */
   Lock lock;                           /* RANK_HOST */
   G *main;                             /* [I] goroutine 1 */
+  uint32_t number;                     /* [I] tells it from others, in traces */
   G *all;                              /* [L] goroutines but main */
   _Atomic(int64_t) ng;                 /* [A] how many of them */
   _Atomic(uint64_t) lastid;            /* [A] */

@@ -13,6 +13,7 @@
 #include "slab.h"
 
 Host *host_new (void) {
+  static _Atomic(uint32_t) last;
   Host *h = calloc(1, sizeof *h);
   G *g = calloc(1, sizeof *g);
   if (h == NULL || g == NULL) {
@@ -23,6 +24,7 @@ Host *host_new (void) {
   store_rlx(&h->refs, 1);
   lock_init(&h->lock, RANK_HOST);
   store_rlx(&h->lastid, 1);
+  h->number = add_rlx(&last, 1) + 1;
   g->id = 1;
   g->host = h;
   store_rlx(&g->status, G_RUNNING);

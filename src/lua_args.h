@@ -80,6 +80,8 @@ void push_context_module (lua_State *L);
 void push_net_module (lua_State *L);
 extern const luaL_Reg debug_functions[];
 void push_debug_module (lua_State *L);
+extern const luaL_Reg trace_functions[];
+void push_trace_module (lua_State *L);
 void debug_init (void);                 /* once: reads the environment */
 void push_process_module (lua_State *L);
 extern const luaL_Reg profile_functions[];

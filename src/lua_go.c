@@ -9,6 +9,7 @@
 #include "lua_go.h"
 #include "modimage.h"
 #include "start.h"
+#include "tracename.h"
 
 /* ---------------------------------------------------------------- results */
 
@@ -75,6 +76,7 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   s->origin = origin_here(L, h.s);
   s->creator = h.g->id;
   s->ninits = load_acq(&h.s->hs->ninits);
+  if (trace_on()) tracename_function(L, arg, s->g);
   return s;
 }
 
@@ -107,6 +109,7 @@ State *go_from_kit (const GoKit *k, HostState *hs) {
   if (s->origin != NULL) add_rlx(&s->origin->refs, 1);
   s->creator = k->creator;
   s->ninits = load_acq(&hs->ninits);
+  if (trace_on()) tracename_origin(s->g, s->origin);
   return s;
 }
 
@@ -174,6 +177,7 @@ static int l_name (lua_State *L) {
     h.s->name = name;
     lock_release(&h.g->host->lock);
     free(old);
+    if (trace_on()) trace_called(h.g, h.s->name);
   }
   if (h.s->name != NULL) lua_pushstring(L, h.s->name);
   else lua_pushnil(L);

@@ -19,6 +19,7 @@
 #include "lua_runtime.h"
 #include "profile.h"
 #include "sigchan.h"
+#include "trace.h"
 
 #define VERSION "0.1.0"
 
@@ -49,6 +50,7 @@ static int host_gc (lua_State *L) {
   if (load_seq(&sched.nhosts) == 0) {
     profile_drop();
     sched_stop();
+    trace_finish();
   }
   pthread_mutex_unlock(&life);
   return 0;
@@ -138,6 +140,11 @@ static void make_debug (lua_State *L, State *s, const char *name) {
   push_debug_module(L);
 }
 
+static void make_trace (lua_State *L, State *s, const char *name) {
+  (void)s; (void)name;
+  push_trace_module(L);
+}
+
 static void make_process (lua_State *L, State *s, const char *name) {
   (void)s; (void)name;
   push_process_module(L);
@@ -152,6 +159,7 @@ static const LazyEntry c_parts[] = {
   { "goro.context", NULL, make_context }, { "goro.net", NULL, make_net },
   { "goro.debug", NULL, make_debug }, { "goro.os", NULL, make_process },
   { "goro.profiler", NULL, make_profiler },
+  { "goro.trace", NULL, make_trace },
   { NULL, NULL, NULL }
 };
 
@@ -183,6 +191,7 @@ static bool init (void) {
   argerr_names(net_functions);
   argerr_names(debug_functions);
   argerr_names(profile_functions);
+  argerr_names(trace_functions);
   for (i = 0; i < OBJ_NTYPES; i++)
     if (handle_types[i] != NULL) argerr_names(handle_types[i]->methods);
   stdlibs.functions = runtime_replaced;

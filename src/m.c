@@ -26,6 +26,7 @@
 #include "park.h"
 #include "runq.h"
 #include "sched.h"
+#include "trace.h"
 
 __thread M *sched_this_m __attribute__((tls_model("initial-exec")));
 
@@ -215,11 +216,28 @@ static void host_sleep (M *m) {
 }
 
 /*
+** TRACES.  Between these two the goroutine does not run.  A worker's that stood still already when
+** the trace began is not seen to go on: the end of that slice will not be seen either (trace.c, T2).
+*/
+static uint32_t trace_stands (M *m) {
+  G *g = m->curg;
+  uint32_t now = load_rlx(&trace_now);
+  if (now == 0) return 0;
+  trace_end(g, load_rlx(&g->status) == G_RUNNABLE ? RUN_YIELDED : RUN_PARKED);
+  return now;
+}
+
+static void trace_goes_on (M *m, uint32_t traced) {
+  if (m->is_host || traced == load_rlx(&trace_now)) trace_begin(m->curg);
+}
+
+/*
 ** Block this M until somebody gives it a P (start_m, or execute for its bound goroutine).  Its
 ** own P, if any, is handed off.
 */
 void m_wait (M *m) {
   GList dead = { NULL, NULL };
+  uint32_t traced = trace_stands(m);
   if (m->owned || m_take_back(m)) {
     P *pp = p_release(m);
     handoff_p(pp);
@@ -247,6 +265,7 @@ void m_wait (M *m) {
       p_set(m, pp);
       stat_add(m, STAT_SWITCHES, 1);
       store_rlx(&m->curg->since, load_rlx(&sched.clock));
+      if (trace_on()) trace_goes_on(m, traced);
       return;
     }
   }

@@ -43,10 +43,9 @@ static const char *const reason_texts[] = {
 #undef X
 };
 
-const char *wait_reason (G *g) {
-  uint32_t r = load_rlx(&g->reason);
-  return reason_texts[r < NWAITREASONS ? r : 0];
-}
+const char *wait_reason_text (uint32_t r) { return reason_texts[r < NWAITREASONS ? r : 0]; }
+
+const char *wait_reason (G *g) { return wait_reason_text(load_rlx(&g->reason)); }
 
 void park_begin (G *g, WaitReason reason) {
   goro_check(load_rlx(&g->status) == G_RUNNING);

@@ -23,6 +23,7 @@ void park_commit (M *m, G *g);         /* the worker's half */
 void park_here (M *m, G *g);
 /* goro.yield and preemption where Lua cannot yield */
 void yield_here (M *m, G *g, bool preempted);
+const char *wait_reason_text (uint32_t reason);
 const char *wait_reason (G *g);
 
 static inline bool wait_claim (G *g, Wake why) {

@@ -78,6 +78,7 @@
 #include "park.h"
 #include "runq.h"
 #include "sched.h"
+#include "trace.h"
 
 #define NAP_MIN (SECOND / 50000)
 #define MANY 4                         /* goroutines in a queue: worth ending a nap */
@@ -480,6 +481,7 @@ void handoff_p (P *pp) {
     }
     if (!runq_empty(pp) || gq_any()) {
       stat_add(sched_m(), STAT_HANDOFFS, 1);
+      if (trace_on()) trace_put_m(TRACE_HANDOFF, 0, (uint32_t)pp->id);
       start_m(pp, false);
       return;
     }
@@ -527,6 +529,7 @@ void nap_timer_added (int64_t when) {
 static void ready_one (M *m, G *g, bool next) {
   uint32_t s = G_PARKING;
   GORO_POINT();
+  if (trace_on()) trace_ready(g);
   if (cas_acqrel(&g->status, &s, G_NOTIFIED))
     return;                            /* came early: park_commit will enqueue it */
   if (s != G_PARKED && s != G_IDLE)
@@ -639,6 +642,7 @@ static G *steal_work (M *m) {
                                  may_take_next(m, victim));
       if (g != NULL) {
         stat_add(m, STAT_STEALS, 1);
+        if (trace_on()) trace_put(TRACE_STEAL, g, (uint32_t)victim->id);
         return g;
       }
     }
@@ -802,7 +806,7 @@ static void execute (M *m, G *g) {
   store_rel(&m->tick, load_rlx(&m->tick) + 1);
   store_rel(&m->curhost, g->host);
   sched_lend(m);
-  o = sched.hooks.run(m, g);
+  o = load_acq(&sched.run)(m, g);
   if (!m->owned) m_take_back(m);
   store_rel(&m->curhost, NULL);
   m->curg = NULL;
@@ -880,6 +884,7 @@ bool sched_init (const SchedHooks *h) {
   lock_init(&sched.lock, RANK_SCHED);
   timers_init();
   sched.hooks = *h;
+  store_rlx(&sched.run, h->run);
   sched.max_threads = MAX_THREADS;
   store_rlx(&sched.clock, os_now());
   goro_fatal_dump = dump;

@@ -34,6 +34,7 @@
 #include "report.h"
 #include "run.h"
 #include "start.h"
+#include "trace.h"
 
 /* ---------------------------------------------------------------- preemption */
 
@@ -96,6 +97,7 @@ static void give_way (lua_State *L, M *m, State *s) {
     return;
   }
   stat_add(m, STAT_PREEMPTIONS, 1);
+  if (trace_on()) trace_put(TRACE_PREEMPT, s->g, 0);
   if (can_yield(s, L)) {
     s->yielding = Y_PREEMPT;
     lua_yield(L, 0);
@@ -691,6 +693,26 @@ resume:
   return end(s, m);
 }
 
+#define FREED 4                        /* KiB: less may be a buffer or a table that was let go */
+
+/* What its collector has left, KiB; 0: not known. */
+static int memory (const State *s) { return s->L != NULL ? lua_gc(s->L, LUA_GCCOUNT, 0) : 0; }
+
+/* A slice while a trace is written. */
+static Outcome run_traced (M *m, G *g) {
+  State *s = g->state;
+  uint32_t trace = load_rlx(&trace_now);
+  int before = memory(s), after;
+  Outcome o;
+  trace_begin(g);
+  o = run(m, g);
+  if (load_rlx(&trace_now) != trace) return o;     /* another began in between */
+  if (o != RUN_DEAD && (after = memory(s)) + FREED <= before)
+    trace_put(TRACE_FREED, g, (uint32_t)(before - after < 0xffff ? before - after : 0xffff));
+  trace_end(g, o);
+  return o;
+}
+
 static void reap (G *g) { state_free(g->state); }
 
 static void m_start (M *m) {
@@ -714,9 +736,10 @@ void run_exit (State *s, int status) {
   exit(status);
 }
 
-const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State) };
+const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State), run_traced };
 
 void run_start (Here h, State *s) {
   stat_add(h.m, STAT_SPAWNED, 1);
+  if (trace_on()) trace_put(TRACE_SPAWN, s->g, 0);
   sched_ready(h.m, s->g, false);
 }

@@ -28,11 +28,13 @@ typedef struct SchedHooks {
   void (*m_end) (M *m);
   void (*preempt) (M *m);              /* in the signal handler, on m's own thread */
   size_t room;                         /* bytes behind each goroutine's G, for its g->state; or 0 */
+  Outcome (*run_traced) (M *m, G *g);  /* 'run', seen by trace.c */
 } SchedHooks;
 
 typedef struct Sched {
   Lock lock;                           /* RANK_SCHED */
   SchedHooks hooks;                    /* [I] */
+  Outcome (*_Atomic run) (M *m, G *g); /* [A] hooks.run, or run_traced */
   GList gq;                            /* [L] global run queue */
   _Atomic(int32_t) ngq;                /* [A] its length */
   GList bq;                            /* [L] background queue: those that were preempted */

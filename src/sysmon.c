@@ -29,6 +29,7 @@
 #include "netpoll.h"
 #include "runq.h"
 #include "sched.h"
+#include "trace.h"
 
 #define TICK_MIN (SECOND / 50000)      /* 20 us */
 #define TICK_MAX (SECOND / 100)        /* 10 ms */
@@ -53,6 +54,7 @@ static bool retake (P *pp, const MLook *l, uint32_t word, uint32_t tick, int64_t
     l->m->retaken_cpu = cpu;
     nretaken++;
   }
+  if (trace_on()) trace_put_m(TRACE_RETAKE, l->m->id, (uint32_t)pp->id);
   GORO_POINT();
   handoff_p(pp);
   return true;

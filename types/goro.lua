@@ -838,6 +838,24 @@ function profile.start(hz) end
 ---@return string? reason
 function profile.stop(path) end
 
+---An execution trace of the process; also `require "goro.trace"`.  Go: `runtime/trace`.
+---@class goro.trace
+local trace = {}
+goro.trace = trace
+
+---Records from now on what the scheduler does, to be written to `path` for Perfetto and
+---chrome://tracing at `stop`, or at the end of the last script or the process.  Nil: the file cannot be
+---written, or a trace is being recorded.  Lets others run, as `goro.yield` does.
+---@param path string
+---@return true? ok
+---@return string? reason
+function trace.start(path) end
+
+---Ends the trace and writes its file.  Nil: there is none, or the file could not be written.
+---@return true? ok
+---@return string? reason
+function trace.stop() end
+
 ---Looking at a program from outside; also `require "goro.debug"`.
 ---@class goro.debug
 local debug = {}

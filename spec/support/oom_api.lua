@@ -532,6 +532,15 @@ function programs.profiling()
   end, { after = function() goro.profile.stop("/dev/null") end }
 end
 
+function programs.tracing()
+  return function()
+    want(goro.trace.start("/dev/null"))
+    local t = goro.async(function() return goro.name("traced") end)
+    check(t:result() == "traced")
+    want(goro.trace.stop())
+  end, { after = function() goro.trace.stop() end }
+end
+
 function programs.busted()
   local busted = require("goro.busted")
   return function()
@@ -581,7 +590,7 @@ local function functions()
     Timer = goro.timer(1), Context = goro.context.background(), Connection = c, Listener = l,
     UDP = goro.net.udp("127.0.0.1:0"), Process = goro.command { "true" },
     goro = goro, context = goro.context, debug = goro.debug, net = goro.net,
-    profile = goro.profile,
+    profile = goro.profile, trace = goro.trace,
     busted = require("goro.busted"),
   }
   objects.Process:wait()

@@ -192,7 +192,7 @@ static void sparing (M *m) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0 };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0, NULL };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i;

@@ -1,0 +1,293 @@
+-- goro.trace: what the scheduler did, in a file that chrome://tracing and Perfetto read.
+
+local goro = require("goro")
+local has_cjson, json = pcall(require, "cjson")
+if not has_cjson then json = require("dkjson") end
+local script = require("spec.support.script")
+
+local function read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read("a")
+end
+
+local function parse(text)
+  return (assert(json.decode(text)))
+end
+
+-- Traces what f does; the trace, and how goro.stats() has changed meanwhile.
+local function traced(f)
+  local path = os.tmpname()
+  local before = goro.stats()
+  assert(goro.trace.start(path))
+  f()
+  assert.is_true(goro.trace.stop())
+  local after = goro.stats()
+  local trace = parse(read(path))
+  os.remove(path)
+  local diff = {}
+  for k, v in pairs(after) do diff[k] = math.type(v) and v - before[k] end
+  return trace, diff
+end
+
+local function by_time(a, b) return a.ts < b.ts end
+
+-- What must be true of any trace.  Returns its slices and instants, counted by name, and how
+-- many slices and arrows there are.
+local function check(trace)
+  local tracks, slices, instants, n = {}, {}, {}, 0
+  local starts, ends = {}, {}
+  assert.equal("ns", trace.displayTimeUnit)
+  for _, e in ipairs(trace.traceEvents) do
+    assert(e.pid == 1)
+    if e.ph == "X" then
+      assert(math.type(e.ts) and e.dur >= 0 and #e.name > 0 and e.args.g >= 1)
+      tracks[e.tid] = tracks[e.tid] or {}
+      table.insert(tracks[e.tid], e)
+      slices[e.name] = (slices[e.name] or 0) + 1
+      n = n + 1
+    elseif e.ph == "i" then
+      assert(e.s == "t")
+      instants[e.name] = (instants[e.name] or 0) + 1
+    elseif e.ph == "s" then
+      assert(not starts[e.id])
+      starts[e.id] = e
+    elseif e.ph == "f" then
+      assert(not ends[e.id] and e.bp == "e")
+      ends[e.id] = e
+    else
+      assert(e.ph == "M" or e.ph == "C" and e.args.n >= 0, e.ph)
+    end
+  end
+  local function enclosing(e)
+    local list, low, high = tracks[e.tid] or {}, 0, #(tracks[e.tid] or {})
+    while low < high do                 -- the last that begins before it
+      local k = (low + high + 1) // 2
+      if list[k].ts <= e.ts + 1e-6 then low = k else high = k - 1 end
+    end
+    local s = list[low]
+    return s and e.ts <= s.ts + s.dur + 2e-3
+  end
+  for _, list in pairs(tracks) do       -- one after the other: a thread runs one at a time
+    table.sort(list, by_time)
+    for i = 2, #list do
+      local a, b = list[i - 1], list[i]
+      assert(b.ts >= a.ts + a.dur - 2e-3, ("%s at %f is open at %f"):format(a.name, a.ts, b.ts))
+    end
+  end
+  local arrows = 0
+  for id, s in pairs(starts) do
+    local f = assert(ends[id], "an arrow without a head")
+    assert(f.ts >= s.ts - 1, "an arrow into the past")
+    arrows = arrows + 1
+    assert(enclosing(s), "an arrow out of no slice")
+    assert(enclosing(f), "an arrow into no slice")
+  end
+  for id in pairs(ends) do assert(starts[id], "an arrow without a tail") end
+  return slices, instants, n, arrows
+end
+
+-- The same figures in the file, by goro.stats(), and as events.
+local function agree(trace, diff, instants, n)
+  local said = trace.otherData
+  assert.equal(0, said.dropped)
+  assert.equal(said.switches, n)
+  assert.equal(said.spawned, instants.go or 0)
+  assert.equal(said.steals, instants.steal or 0)
+  assert.equal(said.handoffs, instants["hand-off"] or 0)
+  assert.equal(said.preemptions, instants.preempt or 0)
+  for _, k in ipairs { "spawned", "switches", "steals", "handoffs", "preemptions" } do
+    -- (those made by start and stop themselves, before and after)
+    assert(said[k] <= diff[k] and diff[k] <= said[k] + 20,
+      ("%s: %d, %d"):format(k, said[k], diff[k]))
+  end
+end
+
+local function pingpong(n)
+  local a, b, wg = goro.chan(), goro.chan(), goro.WaitGroup()
+  local function ping() for i = 1, n do a:send(i) b:recv() end end
+  local function pong() for i = 1, n do a:recv() b:send(i) end end
+  wg:go(ping)
+  wg:go(pong)
+  wg:wait()
+end
+
+describe("goro.trace #sight #nochaos", function()
+  it("writes a slice for each run, with arrows, and the counts of stats", function()
+    local trace, diff = traced(function() pingpong(200) end)
+    local slices, instants, n, arrows = check(trace)
+    agree(trace, diff, instants, n)
+    local runs = { 0, 0 }
+    for name, k in pairs(slices) do
+      if name:find("^ping .-trace_spec.lua:%d+$") then runs[1] = runs[1] + k end
+      if name:find("^pong .-trace_spec.lua:%d+$") then runs[2] = runs[2] + k end
+    end
+    assert(runs[1] >= 100 and runs[2] >= 100, "runs " .. runs[1] .. ", " .. runs[2])
+    local main = 0                      -- (it may have a name)
+    for _, e in ipairs(trace.traceEvents) do
+      if e.ph == "X" and e.args.g == 1 then main = main + 1 end
+    end
+    assert(main >= 1)
+    assert(arrows >= 200)
+    assert.equal(2, instants.go)
+  end)
+
+  it("names goroutines by goro.name, their function, or where that begins", function()
+    local trace = traced(function()
+      local done, wg = goro.chan(), goro.WaitGroup()
+      local c = goro.chan()
+      local function known() c:recv() end
+      wg:go(function() goro.name('a "b"\n\\ \xff\u{20ac}') goro.yield() end)
+      wg:go(known)
+      wg:go(function() done:close() end)
+      done:recv()
+      c:close()
+      wg:wait()
+    end)
+    local slices = check(trace)
+    assert(slices['a "b"\n\\ ?\u{20ac}'])
+    local fn, anonymous = false, false
+    for name in pairs(slices) do
+      fn = fn or name:find("^known .-trace_spec%.lua:%d+$")
+      anonymous = anonymous or name:find("^%S-trace_spec%.lua:%d+$")
+    end
+    assert(fn and anonymous)
+  end)
+
+  it("says why a slice ended, and knows goroutines that were there before", function()
+    local c, wg = goro.chan(), goro.WaitGroup()
+    wg:go(function() goro.name("early") c:recv() goro.sleep(0.001) end)
+    wg:go(function() c:recv() end)
+    while select(2, goro.stacks():gsub("%[chan receive", "")) < 2 do goro.yield() end
+    local trace, diff = traced(function()
+      c:send(1)
+      c:send(1)
+      wg:wait()
+    end)
+    local _, instants, n = check(trace)
+    agree(trace, diff, instants, n)
+    local how, places = {}, 0
+    for _, e in ipairs(trace.traceEvents) do
+      if e.ph == "X" and e.name == "early" then how[e.args["end"]] = true end
+      if e.ph == "X" and e.name:find("trace_spec%.lua:%d+$") then places = places + 1 end
+    end
+    assert(how.sleep and how["end"])
+    assert(places >= 1)
+    assert((instants.timer or 0) >= 1)
+  end)
+
+  it("shows preemption and goroutines that are inside C", function()
+    local trace, diff = traced(function()
+      local wg, stop, before = goro.WaitGroup(), goro.now() + 5, goro.stats().preemptions
+      for _ = 1, goro.maxprocs() + 2 do
+        wg:go(function()
+          while goro.stats().preemptions == before and goro.now() < stop do
+            for i = 1, 10000 do local _ = i end
+          end
+        end)
+      end
+      wg:go(function() local p = io.popen("sleep 0.03") p:read("a") p:close() end)
+      wg:wait()
+    end)
+    local _, instants, n = check(trace)
+    agree(trace, diff, instants, n)
+    if os.getenv("GOROPREEMPT") ~= "0" then assert((instants.preempt or 0) > 0) end
+  end)
+
+  it("is begun and ended while goroutines run, again and again", function()
+    local stop, wg = goro.Atomic(0), goro.WaitGroup()
+    for _ = 1, 4 do
+      wg:go(function()
+        local c = goro.chan(1)
+        while stop:load() == 0 do
+          local g = goro.WaitGroup()
+          g:go(function(ch) ch:send(1) end, c)
+          c:recv()
+          g:wait()
+          goro.sleep(0.0002)
+        end
+      end)
+    end
+    for _ = 1, 8 do
+      local trace, diff = traced(function() goro.sleep(0.002) end)
+      local _, instants, n = check(trace)
+      assert.equal(trace.otherData.spawned, instants.go or 0)
+      assert(trace.otherData.switches - n <= 8 and n <= trace.otherData.switches)
+      assert(diff.switches >= n)
+    end
+    stop:store(1)
+    wg:wait()
+  end)
+
+  it("works in a goroutine, also where it cannot yield", function()
+    local path = os.tmpname()
+    local wg = goro.WaitGroup()
+    wg:go(function()
+      assert(require("goro.trace").start(path))
+      goro.yield()
+      assert(goro.trace.stop())
+      local trace = path
+      table.sort({ 1, 2 }, function(a, b)
+        assert(goro.trace.start(trace))
+        goro.yield()
+        assert(goro.trace.stop())
+        return a < b
+      end)
+    end)
+    wg:wait()
+    local _, instants, n = check(parse(read(path)))
+    assert(n >= 2)
+    assert.is_nil(instants.go)
+    os.remove(path)
+  end)
+
+  it("returns nil and a reason for what is expected", function()
+    local path = os.tmpname()
+    local ok, why = goro.trace.stop()
+    assert.is_nil(ok)
+    assert.equal("not tracing", why)
+    ok, why = goro.trace.start("/nonexistent/directory/trace.json")
+    assert.is_nil(ok)
+    assert.equal("No such file or directory", why)
+    assert.is_true(goro.trace.start(path))
+    ok, why = goro.trace.start(path .. ".other")
+    assert.is_nil(ok)
+    assert.equal("already tracing", why)
+    assert.is_nil(io.open(path .. ".other"))
+    assert.is_true(goro.trace.stop())
+    os.remove(path)
+    ok, why = pcall(goro.trace.start)
+    assert(not ok)
+    assert.equal("bad argument #1 to 'start' (string expected, got no value)", why)
+    if io.open("/dev/full", "w") then
+      assert.is_true(goro.trace.start("/dev/full"))
+      ok, why = goro.trace.stop()
+      assert.is_nil(ok)
+      assert.equal("No space left on device", why)
+      assert.is_nil((goro.trace.stop()))
+    end
+  end)
+
+  for how, last in pairs {
+    ["returns"] = "",
+    ["calls os.exit"] = "os.exit(0)",
+    ["closes its state and exits"] = "os.exit(0, true)",
+    ["exits in a goroutine"] = "goro.go(function() os.exit(0) end) goro.sleep(10)",
+  } do
+    it("is written when the program " .. how, function()
+      local path = os.tmpname()
+      local r = script.run(([[
+        local goro = require("goro")
+        assert(goro.trace.start(%q))
+        local c = goro.chan()
+        for i = 1, 3 do goro.go(function() c:send(i) end) end
+        for i = 1, 3 do c:recv() end
+        goro.go(function() local x = goro.chan() x:recv() end)
+        goro.yield()
+        %s]]):format(path, last))
+      assert.equal(0, r.code, script.account(r))
+      local _, instants, n = check(parse(read(path)))
+      os.remove(path)
+      assert(instants.go >= 4 and n >= 4)
+    end)
+  end
+end)
