@@ -61,11 +61,18 @@ __attribute__((constructor)) static void make_key (void) {
   has_key = GORO_POOLS && pthread_key_create(&at_end, thread_ends) == 0;
 }
 
+/* May this thread keep some?  Only one that gives them back when it ends. */
+static bool may_keep (void) {
+  if (!registered)                     /* (where there is no key, never) */
+    registered = has_key && pthread_setspecific(at_end, &mine) == 0;
+  return registered && GORO_POOLS;
+}
+
 /* (where GORO_POOLS says no, each is malloc's) */
 static void *spare_take (void) {
   Spare *k = mine;
   if (!GORO_POOLS) return malloc(sizeof(Msg) + FIRST_ROOM);
-  if (k == NULL && load_rlx(&nbatches) > 0) {
+  if (k == NULL && load_rlx(&nbatches) > 0 && may_keep()) {
     lock_acquire(&lock);
     if (load_rlx(&nbatches) > 0) {
       k = batches[load_rlx(&nbatches) - 1];
@@ -83,9 +90,7 @@ static void *spare_take (void) {
 static void spare_give (void *p) {
   Spare *k = p, *rest;
   int i;
-  if (!registered)                     /* (where there is no key, never) */
-    registered = has_key && pthread_setspecific(at_end, &mine) == 0;
-  if (!registered || !GORO_POOLS) {
+  if (!may_keep()) {
     free(p);
     return;
   }

@@ -543,7 +543,9 @@ end
 
 function programs.busted()
   local busted = require("goro.busted")
+  local others = goro.num_goroutine()
   return function()
+    while goro.num_goroutine() > others do goro.yield() end    -- (those left behind before end)
     busted.setup { timeout = 5 }
     busted.run(function() goro.yield() end, "a test")
     local c <close> = goro.chan()
