@@ -259,6 +259,12 @@ local function try(how, kind, lost)
   local started = goro.num_goroutine() - live
   local found = #leaked(before)
   local expected = lost and started or 0
+  -- What the scheduler itself still holds for a moment hides a leak, and never makes one up.
+  for _ = 1, 100 do
+    if found >= expected then break end
+    goro.sleep(0.01)
+    found = #leaked(before)
+  end
   if found ~= expected then
     error(("%s, held by %s%s: %d of %d found\n%s"):format(kind, how, lost and ", lost" or "",
       found, started, goro.stacks()), 0)
