@@ -168,31 +168,14 @@ end
 
 -- --- the table ------------------------------------------------------------------------------
 
-local runs, file = 5, nil
-do
-  local i = 1
-  while arg[i] do
-    if arg[i] == "--help" then
-      io.write(usage)
-      return
-    elseif arg[i] == "--child" then
-      return child(arg[i + 1], arg[i + 2])
-    elseif arg[i] == "--runs" and tonumber(arg[i + 1]) then
-      runs, i = tonumber(arg[i + 1]), i + 1
-    elseif arg[i] == "--table" and arg[i + 1] then
-      file, i = arg[i + 1], i + 1
-    else
-      io.stderr:write("peers: bad option ", arg[i], "\n", usage)
-      os.exit(2)
-    end
-    i = i + 1
-  end
-end
-
-local lua = (arg[0]:match("^(.*)/bench/[^/]*$") or ".") .. "/tools/lua"
-
+if arg[1] == "--child" then return child(arg[2], arg[3]) end
+package.path = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/?.lua;" .. package.path
+local support = require("support")
+local options = support.options(usage, { runs = "number", table = "string" })
+local runs, file = options.runs or 5, options.table
 local function measure(name, workload)
-  local pipe = assert(io.popen(("%s %s --child %s %s"):format(lua, arg[0], name, workload)))
+  local pipe = assert(io.popen(("'%s/tools/lua' '%s' --child %s %s"):format(
+    support.root, arg[0], name, workload)))
   local figure = tonumber((pipe:read("l") or ""):match("^%S+"))
   return pipe:close() and figure or nil
 end

@@ -39,19 +39,12 @@ local function show(stacks)
   return table.concat(lines, "\n")
 end
 
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
 -- What `stop` writes for this ending.
 local function written(ending)
   local path = os.tmpname()
   local named = path .. (ending or "")
   assert(profile.stop(named))
-  local text = read_file(named)
+  local text = script.slurp(named)
   os.remove(path)
   os.remove(named)
   return text
@@ -323,7 +316,7 @@ describe("goro.profile #sight #nochaos", function()
     assert.is_true(support.in_goroutine(function()
       return (require("goro.profile").stop(path))
     end))
-    parse(read_file(path))
+    parse(script.slurp(path))
     os.remove(path)
   end)
 

@@ -120,7 +120,7 @@ static int dump_writer (lua_State *L, const void *p, size_t n, void *ud) {
   Enc *e = ud;
   (void)L;
   if (n == 0) return 0;
-  if (e->m->cap - e->m->len < n && !msg_reserve(e->m, n)) return 1;
+  if (!msg_room(e->m, n)) return 1;
   memcpy(e->m->bytes + e->m->len, p, n);
   e->m->len += n;
   return 0;

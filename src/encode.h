@@ -126,7 +126,7 @@ void enc_commit (Session *x);          /* publish them all: nothing can fail fro
 
 
 static inline char *room (Enc *e, size_t n) {
-  if (e->m->cap - e->m->len < n && !msg_reserve(e->m, n)) enc_no_memory(e);
+  if (!msg_room(e->m, n)) enc_no_memory(e);
   return e->m->bytes + e->m->len;
 }
 

@@ -243,8 +243,8 @@ static bool check (const Image *img, lua_State *L) {
   bool ok = false;
   if (a != NULL && b != NULL && (A = copy(img, img->arena, a, SLACK, NULL)) != NULL) {
     if ((B = copy(img, a->arena, b, SLACK, NULL)) != NULL) {
-      ok = verify_same(A, B) && (L == NULL || verify_same(L, A)) && same_code(A, img) && same_code(B, img) && verify_works(A) &&
-           verify_works(B);
+      ok = verify_same(A, B) && (L == NULL || verify_same(L, A)) && same_code(A, img) &&
+           same_code(B, img) && verify_works(A) && verify_works(B);
       if (ok && !img->modules) lua_close(B);       /* (modules' finalisers are not ours to run) */
       arena_free(b->arena, NULL);
     }

@@ -290,8 +290,7 @@ static void in_once (From f, Once *o) {
   if (node >= 0) shut(f.x, f.item, (uint32_t)node);
 }
 
-static void in_owned (void *from, G *owner, const WaitQ *q) {
-  Search *x = ((From *)from)->x;
+static void in_owned (Search *x, G *owner, const WaitQ *q) {
   int64_t node = node_of(x, owner), item = item_new(x);
   const Sudog *s;
   if (item < 0) return;
@@ -299,6 +298,11 @@ static void in_owned (void *from, G *owner, const WaitQ *q) {
   else x->items[item].live = true;
   for (s = q->head; s != NULL; s = s->next)
     if ((node = node_of(x, s->g)) >= 0) waits_on(x, (uint32_t)node, item);
+}
+
+static void in_key (void *from, const Value *v, G *owner, const WaitQ *waiters) {
+  reach_value(from, v);
+  if (owner != NULL && waiters->head != NULL) in_owned(((From *)from)->x, owner, waiters);
 }
 
 static void in_item (Search *x, uint32_t i) {
@@ -316,10 +320,7 @@ static void in_item (Search *x, uint32_t i) {
       break;
     case OBJ_COND: reach(f, &((Cond *)o)->mutex->obj, true); break;
     case OBJ_ERRGROUP: in_errgroup(f, (ErrGroup *)o); break;
-    case OBJ_MAP:
-      smap_each((SMap *)o, reach_value, &f);
-      smap_each_owned((SMap *)o, in_owned, &f);
-      break;
+    case OBJ_MAP: smap_each((SMap *)o, in_key, &f); break;
     default: break;                    /* what it holds is taken for reached */
   }
 }

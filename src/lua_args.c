@@ -140,11 +140,13 @@ int false_reason (lua_State *L, Here h) {
   return 2;
 }
 
-int nil_reason (lua_State *L, Here h) {
+int nil_text (lua_State *L, const char *why) {
   lua_pushnil(L);
-  lua_pushstring(L, wake_reason(h.g));
+  lua_pushstring(L, why);
   return 2;
 }
+
+int nil_reason (lua_State *L, Here h) { return nil_text(L, wake_reason(h.g)); }
 
 int nil_errno (lua_State *L, int e, const char *what) {
   char buf[128];

@@ -52,6 +52,7 @@ Context *arg_context (lua_State *L, int arg);
 /* What ended a call that gave up: "timeout", "context canceled", "context deadline exceeded". */
 const char *wake_reason (const G *g);
 int false_reason (lua_State *L, Here h);    /* pushes false, reason */
+int nil_text (lua_State *L, const char *why);
 int nil_reason (lua_State *L, Here h);      /* nil, reason */
 /* nil, message, code: as io's functions tell what the OS said.  'what' (an address, a path) stands
 ** before the message, if given. */

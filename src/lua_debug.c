@@ -8,13 +8,6 @@
 #include "service.h"
 #include "ossignal.h"
 
-static int failed (lua_State *L, int e) {
-  lua_pushnil(L);
-  lua_pushstring(L, strerror(e));
-  lua_pushinteger(L, e);
-  return 3;
-}
-
 /*
 ** goro.debug.dump_on(signal) -> true; or nil, reason, code.  From then on all stacks are printed on
 ** stderr when this process gets the signal ("QUIT", "SIGQUIT", ...), also while the main script
@@ -26,7 +19,7 @@ static int l_dump_on (lua_State *L) {
   arg_check(L, os_signal_can_catch(sig), 1, "this signal cannot be caught");
   here(L);
   e = service_dump_on(sig);
-  if (e != 0) return failed(L, e);
+  if (e != 0) return nil_errno(L, e, NULL);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -40,7 +33,7 @@ static int l_serve (lua_State *L) {
   int e;
   here(L);
   e = service_serve(path);
-  if (e != 0) return failed(L, e);
+  if (e != 0) return nil_errno(L, e, NULL);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -55,7 +48,7 @@ static int l_limit (lua_State *L) {
   int64_t ns = lua_isnoneornil(L, 1) ? 0 : arg_seconds(L, 1, false);
   const char *text = lua_isnoneornil(L, 1) ? NULL : arg_string(L, 2);
   int e = service_limit(h.g->host, ns, text);
-  if (e != 0) return failed(L, e);
+  if (e != 0) return nil_errno(L, e, NULL);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -77,7 +70,7 @@ static int l_fetch (lua_State *L) {
   Answer a;
   int status;
   a.s = service_ask(path, what, &a.len);
-  if (a.s == NULL) return failed(L, errno);
+  if (a.s == NULL) return nil_errno(L, errno, NULL);
   lua_pushcfunction(L, push_answer);
   lua_pushlightuserdata(L, &a);
   status = lua_pcall(L, 1, 1, 0);

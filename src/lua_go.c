@@ -158,7 +158,7 @@ static int l_init (lua_State *L) {
 static int l_yield (lua_State *L) {
   Here h = here(L);
   check_panics(L, h);
-  return yield_k(L, h);
+  return yield_k(L, h, 0);
 }
 
 static int l_id (lua_State *L) {

@@ -22,38 +22,24 @@ static int l_start (lua_State *L) {
     lua_pushboolean(L, 1);
     return 1;
   }
-  lua_pushnil(L);
-  lua_pushstring(L, e == EBUSY ? "already profiling" :
-                    e == ENOSYS ? "the signal SIGURG is in use" : strerror(e));
-  return 2;
-}
-
-static int push_text (lua_State *L) {
-  const Text *t = lua_touserdata(L, 1);
-  lua_pushlstring(L, t->s, t->len);
-  return 1;
+  return nil_text(L, e == EBUSY ? "already profiling" :
+                     e == ENOSYS ? "the signal SIGURG is in use" : strerror(e));
 }
 
 /* read() -> a number for finish, "frame;frame;frame count\n" ..., hz, seconds; or nil, reason. */
 static int l_read (lua_State *L) {
   Text t = { NULL, 0, 0 };
-  int hz = 0, status;
+  int hz = 0;
   double seconds = 0;
   int64_t which;
   here(L);
   which = profile_read(&t, &hz, &seconds);
   if (which <= 0) {
     text_free(&t);
-    lua_pushnil(L);
-    lua_pushstring(L, which == 0 ? "not profiling" : "not enough memory");
-    return 2;
+    return nil_text(L, which == 0 ? "not profiling" : "not enough memory");
   }
   lua_pushinteger(L, which);
-  lua_pushcfunction(L, push_text);
-  lua_pushlightuserdata(L, &t);
-  status = lua_pcall(L, 1, 1, 0);
-  text_free(&t);
-  if (status != LUA_OK) return lua_error(L);
+  text_push(L, &t);
   lua_pushinteger(L, hz);
   lua_pushnumber(L, seconds);
   return 4;

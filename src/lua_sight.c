@@ -48,12 +48,6 @@ static int l_stats (lua_State *L) {
 
 /* ---------------------------------------------------------------- stacks */
 
-static int push_text (lua_State *L) {
-  const Text *t = lua_touserdata(L, 1);
-  lua_pushlstring(L, t->s != NULL ? t->s : "", t->len);
-  return 1;
-}
-
 /*
 ** goro.stacks() -> text: every goroutine of this script, its name, what it does and since when
 ** (from 0.1 s on), its traceback, and where it was created.  All stand still meanwhile, but for
@@ -62,7 +56,6 @@ static int push_text (lua_State *L) {
 static int l_stacks (lua_State *L) {
   Here h = here(L);
   Text t = { NULL, 0, 0 };
-  int status;
   sched_check_p(h.m, h.g);
   if (!world_stop(h.m, h.g->host)) {
     lua_pushliteral(L, "");            /* the script has ended */
@@ -71,11 +64,8 @@ static int l_stacks (lua_State *L) {
   report_stacks(&t, h.g->host, h.s, L);
   world_start();
   sched_check_p(h.m, h.g);
-  lua_pushcfunction(L, push_text);
-  lua_pushlightuserdata(L, &t);
-  status = lua_pcall(L, 1, 1, 0);
-  text_free(&t);
-  return status == LUA_OK ? 1 : lua_error(L);
+  text_push(L, &t);
+  return 1;
 }
 
 /* ---------------------------------------------------------------- leaks */

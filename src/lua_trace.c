@@ -7,18 +7,6 @@
 #include "run.h"
 #include "tracename.h"
 
-static int failed (lua_State *L, const char *why) {
-  lua_pushnil(L);
-  lua_pushstring(L, why);
-  return 2;
-}
-
-static int started (lua_State *L, int status, lua_KContext ctx) {
-  (void)status; (void)ctx;
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
 /*
 ** goro.trace.start(path) -> true; or nil, reason: the file cannot be written, or a trace is being
 ** written.  From then on what the scheduler does is recorded, of all goroutines of the process,
@@ -29,24 +17,18 @@ static int l_start (lua_State *L) {
   const char *path = arg_string(L, 1), *why;
   Here h = here(L);
   sched_check_p(h.m, h.g);
-  if ((why = trace_open(path)) != NULL) return failed(L, why);
+  if ((why = trace_open(path)) != NULL) return nil_text(L, why);
   if (!world_stop(h.m, h.g->host)) {
     trace_cancel();
-    return failed(L, "the main script has ended");
+    return nil_text(L, "the main script has ended");
   }
   trace_start();
   tracename_all();
   trace_go();
   world_start();
   sched_check_p(h.m, h.g);
-  if (can_yield(h.s, L)) {             /* the rest of its slice is to be seen as one */
-    h.s->yielding = Y_YIELD;
-    return lua_yieldk(L, 0, 0, started);
-  }
-  sched_own(h.m, h.g);
-  yield_here(h.m, h.g, false);
-  sched_lend(h.m);
-  return started(L, LUA_OK, 0);
+  lua_pushboolean(L, 1);
+  return yield_k(L, h, 1);             /* the rest of its slice is to be seen as one */
 }
 
 /*
@@ -57,7 +39,7 @@ static int l_stop (lua_State *L) {
   Here h = here(L);
   bool still;
   int e;
-  if (!trace_close()) return failed(L, "not tracing");
+  if (!trace_close()) return nil_text(L, "not tracing");
   sched_check_p(h.m, h.g);
   still = world_stop(h.m, h.g->host);
   trace_stop();
@@ -65,7 +47,7 @@ static int l_stop (lua_State *L) {
   sched_block(h.m, h.g);
   e = trace_write();
   sched_unblock(h.m, h.g);
-  if (e != 0) return failed(L, strerror(e));
+  if (e != 0) return nil_text(L, strerror(e));
   lua_pushboolean(L, 1);
   return 1;
 }

@@ -82,6 +82,9 @@ static const Value NIL_VALUE = { { 0 }, V_NIL, 0 };
 Msg *msg_new_string (const char *s, size_t len);   /* NULL: no memory */
 Msg *msg_new (void);                               /* empty, to be written; NULL: no memory */
 bool msg_reserve (Msg *m, size_t more);            /* room for 'more' bytes behind len */
+static inline bool msg_room (Msg *m, size_t more) {            /* the same, where there mostly is */
+  return m->cap - m->len >= more || msg_reserve(m, more);
+}
 int64_t msg_add_obj (Msg *m, Obj *o);              /* takes a new reference; its number, or -1 */
 void msg_free (Msg *m);                            /* one owner less; the last frees it, with
                                                       the references it holds */

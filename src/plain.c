@@ -32,7 +32,7 @@ typedef struct Out {
 
 static inline char *room (Out *o, size_t n) {    /* NULL: no memory (the long way will say so) */
   Msg *m = o->m;
-  if (m->cap - m->len < n && !msg_reserve(m, n)) return NULL;
+  if (!msg_room(m, n)) return NULL;
   return m->bytes + m->len;
 }
 

@@ -40,6 +40,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "code.h"
 #include "debug.h"
 #include "profile.h"
 #include "run.h"
@@ -202,10 +203,8 @@ static void grow (void) {              /* lock held; a table that cannot grow go
 }
 
 static bool add (const char *text, size_t len, uint32_t count) {
-  uint32_t hash = 2166136261u;
+  uint32_t hash = (uint32_t)code_hash(text, len, 1);
   Stack *s = NULL;
-  size_t i;
-  for (i = 0; i < len; i++) hash = (hash ^ (unsigned char)text[i]) * 16777619u;
   lock_acquire(&profile.lock);
   if (profile.n >= profile.size) grow();
   if (profile.size > 0) {

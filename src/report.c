@@ -44,6 +44,21 @@ void text_free (Text *t) {
   memset(t, 0, sizeof *t);
 }
 
+static int push (lua_State *L) {
+  const Text *t = lua_touserdata(L, 1);
+  lua_pushlstring(L, t->s != NULL ? t->s : "", t->len);
+  return 1;
+}
+
+void text_push (lua_State *L, Text *t) {
+  int status;
+  lua_pushcfunction(L, push);
+  lua_pushlightuserdata(L, t);
+  status = lua_pcall(L, 1, 1, 0);
+  text_free(t);
+  if (status != LUA_OK) lua_error(L);
+}
+
 /* ---------------------------------------------------------------- tracebacks */
 
 #define FIRST 10                       /* levels shown, as luaL_traceback does */

@@ -13,6 +13,7 @@ typedef struct Text { char *s; size_t len, cap; } Text;
 
 void text_add (Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void text_free (Text *t);
+void text_push (lua_State *L, Text *t);  /* as a string, and free it, also if that raises */
 
 /* Traceback of a thread of another state, which nobody runs. */
 void report_traceback (Text *t, lua_State *L);

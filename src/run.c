@@ -313,20 +313,20 @@ void check_panics_slow (lua_State *L, Here h) {
   if (h.s->is_host && load_rlx(&h.s->hs->npanics) != 0) raise_panic(L, h.s->hs);
 }
 
-static int yielded (lua_State *L, int status, lua_KContext ctx) {
-  (void)L; (void)status; (void)ctx;
-  return 0;
+static int yielded (lua_State *L, int status, lua_KContext n) {
+  (void)L; (void)status;
+  return (int)n;
 }
 
-int yield_k (lua_State *L, Here h) {
+int yield_k (lua_State *L, Here h, int n) {
   if (can_yield(h.s, L)) {
     h.s->yielding = Y_YIELD;
-    return lua_yieldk(L, 0, 0, yielded);
+    return lua_yieldk(L, 0, n, yielded);
   }
   sched_own(h.m, h.g);
   yield_here(h.m, h.g, false);
   sched_lend(h.m);
-  return 0;
+  return n;
 }
 
 /* ---------------------------------------------------------------- panics */

@@ -73,7 +73,7 @@ void preempt_inherited (State *s, lua_State *L);
 int run_body (lua_State *L);
 int run_handler (lua_State *L);
 
-int yield_k (lua_State *L, Here h);    /* goro.yield */
+int yield_k (lua_State *L, Here h, int n);         /* goro.yield; then returns the 'n' on top */
 
 /* (chaos build) preempt what runs in 'L' after 'n' instructions. */
 void run_slice (M *m, State *s, lua_State *L, uint32_t n);

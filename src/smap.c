@@ -468,27 +468,14 @@ void snapshot_free (Snapshot *snap) {
   snap->n = snap->next = 0;
 }
 
-void smap_each (SMap *map, void (*f) (void *ud, const Value *v), void *ud) {
+void smap_each (SMap *map, SMapVisit f, void *ud) {
   uint32_t i, b;
   Entry *e;
   for (i = 0; i < NSHARDS; i++) {
     Shard *s = &map->shards[i];
     lock_acquire(&s->lock);
     for (b = 0; b < s->nbuckets; b++)
-      for (e = s->buckets[b]; e != NULL; e = e->next) f(ud, &e->v);
-    lock_release(&s->lock);
-  }
-}
-
-void smap_each_owned (SMap *map, void (*f) (void *ud, G *owner, const WaitQ *waiters), void *ud) {
-  uint32_t i, b;
-  Entry *e;
-  for (i = 0; i < NSHARDS; i++) {
-    Shard *s = &map->shards[i];
-    lock_acquire(&s->lock);
-    for (b = 0; b < s->nbuckets; b++)
-      for (e = s->buckets[b]; e != NULL; e = e->next)
-        if (e->owner != NULL && e->waiters.head != NULL) f(ud, e->owner, &e->waiters);
+      for (e = s->buckets[b]; e != NULL; e = e->next) f(ud, &e->v, e->owner, &e->waiters);
     lock_release(&s->lock);
   }
 }

@@ -70,9 +70,10 @@ typedef struct Snapshot {
   size_t n, next;
 } Snapshot;
 
-/* For leaks.c, under the shard's lock: each value; each key that somebody owns and others wait for. */
-void smap_each (SMap *map, void (*f) (void *ud, const Value *v), void *ud);
-void smap_each_owned (SMap *map, void (*f) (void *ud, G *owner, const WaitQ *waiters), void *ud);
+/* For leaks.c: each key, under its shard's lock: its value, who updates it (or NULL) and who waits
+** for that. */
+typedef void (*SMapVisit) (void *ud, const Value *v, G *owner, const WaitQ *waiters);
+void smap_each (SMap *map, SMapVisit f, void *ud);
 
 bool smap_snapshot (SMap *map, Snapshot *snap);    /* false: no memory */
 void snapshot_free (Snapshot *snap);               /* also what is left of one half read */

@@ -17,12 +17,14 @@ local function quote(s)
 end
 M.quote = quote
 
+--- A file's contents.
 local function slurp(path)
   local file = assert(io.open(path, "rb"))
   local text = file:read("a")
   file:close()
   return text
 end
+M.slurp = slurp
 
 --- The words before a command that let it find this checkout's goro.
 function M.environment(extra)

@@ -7,11 +7,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "crowd.h"
 #include "conn.h"
 #include "debug.h"
-#include "host.h"
-#include "test.h"
-#include "waitgroup.h"
 
 typedef struct Reader {
   G *g;
@@ -22,8 +20,6 @@ typedef struct Reader {
   bool waits;
 } Reader;
 
-static Host *host;
-static WaitGroup *wg;
 static _Atomic(int64_t) total;         /* bytes read */
 static _Atomic(int64_t) calls;         /* of recv */
 
@@ -57,16 +53,12 @@ static Outcome run (M *m, G *g) {
   sched_own(m, g);
   o = read_on(m, g, r);
   if (m->owned) sched_lend(m);
-  if (o == RUN_DEAD) waitgroup_add(wg, m, -1);
+  if (o == RUN_DEAD) {
+    g->state = NULL;                   /* it is who started it's */
+    waitgroup_add(wg, m, -1);
+  }
   return o;
 }
-
-static void reap (G *g) {
-  g_unlink(g);
-  g_free(g);
-}
-
-static void nothing (M *m) { (void)m; }
 
 /* A connection: our side, and the peer's number. */
 static int connect_pair (int *peer) {
@@ -91,8 +83,7 @@ static void start (M *m, Reader *r, int *peer) {
   CHECK(r->c != NULL && r->g != NULL);
   r->g->state = r;
   CHECK(waitgroup_add(wg, m, 1));
-  sysmon_start();
-  sched_ready(m, r->g, false);
+  crowd_ready(m, r->g);
 }
 
 static void has_read (int64_t n) {
@@ -100,17 +91,6 @@ static void has_read (int64_t n) {
   for (i = 0; load_seq(&total) != n; i++)
     if (i < 1000) cpu_relax();
     else doze(SECOND / 20000);
-}
-
-static void wait_for_all (M *m) {
-  G *g = host->main;
-  Result *failure;
-  sched_own(m, g);
-  if (!waitgroup_wait(wg, g, true, &failure)) {
-    park_here(m, g);
-    CHECK(g->wake == WAKE_READY && waitgroup_finish(wg, g, &failure));
-  }
-  if (m->owned) sched_lend(m);
 }
 
 static void finish (M *m, Reader *r, IoResult last, const char *got) {
@@ -198,22 +178,12 @@ int main (void) {
   int i;
   CHECK(sched_init(&hooks));
   for (i = 0; i < 3; i++) {
-    sched_maxprocs(procs[i]);
-    m = sched_adopt();
-    host = host_new();
-    CHECK(m != NULL && host != NULL);
-    m->curg = host->main;
-    wg = waitgroup_new();
+    m = crowd_begin(procs[i]);
     ends(m);
     resets(m);
     urgent(m);
     sparing(m);
-    m->curg = NULL;
-    CHECK(host_end(host, m));
-    host_unref(host);
-    sched_leave(m);
-    sched_stop();
-    obj_unref(&wg->obj);
+    crowd_end(m);
   }
   puts("conn: ends, resets, urgent data and no call too many, 1, 2 and 8 processors");
   return 0;

@@ -5,11 +5,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "crowd.h"
 #include "debug.h"
 #include "fdwait.h"
-#include "host.h"
-#include "test.h"
-#include "waitgroup.h"
 
 typedef struct Task Task;
 typedef Outcome (*Step) (M *m, G *g, Task *t);
@@ -23,8 +21,6 @@ struct Task {
   int at;
 };
 
-static Host *host;
-static WaitGroup *wg;
 static _Atomic(int64_t) total;
 
 static Outcome run (M *m, G *g) {
@@ -40,14 +36,6 @@ static Outcome run (M *m, G *g) {
   return o;
 }
 
-static void reap (G *g) {
-  free(g->state);
-  g_unlink(g);
-  g_free(g);
-}
-
-static void nothing (M *m) { (void)m; }
-
 static Task *spawn (M *m, Step step, Fd *fd, int64_t n) {
   G *g = g_new(host);
   Task *t = calloc(1, sizeof *t);
@@ -62,19 +50,7 @@ static Task *spawn (M *m, Step step, Fd *fd, int64_t n) {
 }
 
 static void start (M *m, Task *t) {
-  sysmon_start();
-  sched_ready(m, t->g, false);
-}
-
-static void wait_for_all (M *m) {
-  G *g = host->main;
-  Result *failure;
-  sched_own(m, g);
-  if (!waitgroup_wait(wg, g, true, &failure)) {
-    park_here(m, g);
-    CHECK(g->wake == WAKE_READY && waitgroup_finish(wg, g, &failure));
-  }
-  if (m->owned) sched_lend(m);
+  crowd_ready(m, t->g);
 }
 
 static void pair (Fd *a, Fd *b) {
@@ -308,22 +284,13 @@ int main (void) {
   int i, files = 0;
   CHECK(sched_init(&hooks));
   for (i = 0; i < 3; i++) {
-    sched_maxprocs(procs[i]);
-    m = sched_adopt();
-    host = host_new();
-    CHECK(m != NULL && host != NULL);
-    m->curg = host->main;
-    wg = waitgroup_new();
+    m = crowd_begin(procs[i]);
     streams(m);
     closes(m);
     polls(m);
     reuse(m);
     end(m);
-    m->curg = NULL;
-    host_unref(host);
-    sched_leave(m);
-    sched_stop();
-    obj_unref(&wg->obj);
+    crowd_leave(m);
     if (i == 0) files = open_files();
     CHECK(open_files() == files);
   }

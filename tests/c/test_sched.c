@@ -1,11 +1,9 @@
 /* The scheduler, channels, select and WaitGroups with goroutines made of C functions: nothing is
    lost, nothing comes twice, order is kept, everybody is woken. */
 #include <string.h>
+#include "crowd.h"
 #include "debug.h"
-#include "host.h"
 #include "select.h"
-#include "test.h"
-#include "waitgroup.h"
 
 typedef struct Task Task;
 typedef Outcome (*Step) (M *m, G *g, Task *t);
@@ -21,8 +19,6 @@ struct Task {
 #define PER_SENDER 4000
 #define SENDERS 8
 
-static Host *host;
-static WaitGroup *wg;
 static _Atomic(int64_t) total, received;
 static int64_t last_of[64];            /* per sender, checked by single receivers */
 
@@ -39,14 +35,6 @@ static Outcome run (M *m, G *g) {
   return o;
 }
 
-static void reap (G *g) {
-  free(g->state);
-  g_unlink(g);
-  g_free(g);
-}
-
-static void nothing (M *m) { (void)m; }
-
 static Task *spawn (M *m, Step step, Chan *c) {
   G *g = g_new(host);
   Task *t = calloc(1, sizeof *t);
@@ -61,19 +49,7 @@ static Task *spawn (M *m, Step step, Chan *c) {
 static void start (M *m, Task *t) {    /* its G is the newest of the host */
   G *g = host->all;
   while (g->state != t) g = g->hnext;
-  sysmon_start();
-  sched_ready(m, g, false);
-}
-
-static void wait_for_all (M *m) {
-  G *g = host->main;
-  Result *failure;
-  sched_own(m, g);
-  if (!waitgroup_wait(wg, g, true, &failure)) {
-    park_here(m, g);
-    CHECK(g->wake == WAKE_READY && waitgroup_finish(wg, g, &failure));
-  }
-  if (m->owned) sched_lend(m);
+  crowd_ready(m, g);
 }
 
 static Value number (int64_t n) {
@@ -240,24 +216,14 @@ int main (void) {
   int i;
   CHECK(sched_init(&hooks));
   for (i = 0; i < 3; i++) {
-    sched_maxprocs(procs[i]);
-    m = sched_adopt();
-    host = host_new();
-    CHECK(m != NULL && host != NULL);
-    m->curg = host->main;
-    wg = waitgroup_new();
+    m = crowd_begin(procs[i]);
     many(m, 0, 1);
     many(m, 7, 1);
     many(m, 0, 5);
     many(m, 128, 5);
     selected(m, 1);
     selected(m, 5);
-    CHECK(host_end(host, m));
-    m->curg = NULL;
-    host_unref(host);
-    sched_leave(m);
-    sched_stop();
-    obj_unref(&wg->obj);
+    crowd_end(m);
   }
   puts("sched: channels and select, 1, 2 and 8 processors");
   return 0;

@@ -2,17 +2,13 @@
    not, however long. */
 #include <time.h>
 #include <unistd.h>
+#include "crowd.h"
 #include "debug.h"
-#include "host.h"
 #include "park.h"
 #include "sched.h"
-#include "test.h"
-#include "waitgroup.h"
 
 enum { HOLDER, LOCKER, SLEEPER, OTHER };
 
-static Host *host;
-static WaitGroup *wg;
 static Lock lock;
 static _Atomic(uint32_t) held, done, ran, kept;
 
@@ -50,45 +46,20 @@ static Outcome run (M *m, G *g) {
   return RUN_DEAD;
 }
 
-static void reap (G *g) {
-  free(g->state);
-  g_unlink(g);
-  g_free(g);
-}
-
-static void nothing (M *m) { (void)m; }
-
 static void start (M *m, int what) {
   G *g = g_new(host);
   CHECK(g != NULL && (g->state = malloc(sizeof(int))) != NULL);
   *(int *)g->state = what;
   CHECK(waitgroup_add(wg, m, 1));
-  sysmon_start();
-  sched_ready(m, g, false);
-}
-
-static void wait_for_all (M *m) {
-  G *g = host->main;
-  Result *failure;
-  sched_own(m, g);
-  if (!waitgroup_wait(wg, g, true, &failure)) {
-    park_here(m, g);
-    CHECK(g->wake == WAKE_READY && waitgroup_finish(wg, g, &failure));
-  }
-  if (m->owned) sched_lend(m);
+  crowd_ready(m, g);
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0 };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0, NULL };
   M *m;
   int i;
   CHECK(sched_init(&hooks));
-  sched_maxprocs(1);
-  m = sched_adopt();
-  host = host_new();
-  CHECK(m != NULL && host != NULL);
-  m->curg = host->main;
-  wg = waitgroup_new();
+  m = crowd_begin(1);
   lock_init(&lock, RANK_LEAF);
   for (i = 0; i < 3; i++) {
     store_seq(&held, 0);
@@ -110,12 +81,7 @@ int main (void) {
     wait_for_all(m);
     CHECK(load_seq(&kept) == 0);
   }
-  m->curg = NULL;
-  CHECK(host_end(host, m));
-  host_unref(host);
-  sched_leave(m);
-  sched_stop();
-  obj_unref(&wg->obj);
+  crowd_end(m);
   puts("sysmon: a call that sleeps, a lock that is waited for");
   return 0;
 }

@@ -1,18 +1,14 @@
 /* The world stands still: while it does no slice begins, and afterwards all go on.  Two threads
    stop it, one of them the main script's; goroutines yield, wait for each other and spawn. */
 #include <string.h>
+#include "crowd.h"
 #include "debug.h"
-#include "host.h"
-#include "test.h"
-#include "waitgroup.h"
 
 #define N 16                           /* goroutines */
 #define STOPS 300
 
 typedef struct Task { int id; bool waits; } Task;
 
-static Host *host;
-static WaitGroup *wg;
 static _Atomic(uint64_t) slices[N];    /* begun, and ended, by each */
 static G *gs[N];
 static _Atomic(uint32_t) over, all_over;
@@ -30,14 +26,6 @@ static Outcome run (M *m, G *g) {
   add_seq(&slices[t->id], 1);
   return o;
 }
-
-static void reap (G *g) {
-  free(g->state);
-  g_unlink(g);
-  g_free(g);
-}
-
-static void nothing (M *m) { (void)m; }
 
 /* Stop it, look twice, start it.  One that is in a slice then sleeps in it (a lock, a delay of the
    debug build): it may come to the slice's end, or to its wish for a P, but begins no other. */
@@ -120,12 +108,7 @@ static void one_host (int procs) {
     CHECK(waitgroup_finish(wg, host->main, &failure));
   }
   sched_lend(m);
-  CHECK(host_end(host, m));
-  m->curg = NULL;
-  host_unref(host);
-  sched_leave(m);
-  sched_stop();
-  obj_unref(&wg->obj);
+  crowd_end(m);
 }
 
 int main (void) {
