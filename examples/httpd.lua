@@ -99,6 +99,8 @@ local function request(c, wait)
   return nil, 431
 end
 
+local hello = response(200, "Hello, world!\n", types.txt, true)
+
 local function serve(c, root, wait)
   local _ <close> = c
   while true do
@@ -108,11 +110,14 @@ local function serve(c, root, wait)
       if status then c:write(response(status, reasons[status] .. "\n", types.txt, false)) end
       return
     end
-    local status, body, kind = 200, "Hello, world!\n", types.txt
-    if method ~= "GET" and method ~= "HEAD" then status, body, kind = failure(405)
-    elseif root then status, body, kind = file(root, target) end
-    if not c:write(response(status, body, kind, keep, method == "HEAD"), wait) then return end
-    if not keep then return end
+    local answer = hello
+    if root or not keep or method ~= "GET" then
+      local status, body, kind = 200, "Hello, world!\n", types.txt
+      if method ~= "GET" and method ~= "HEAD" then status, body, kind = failure(405)
+      elseif root then status, body, kind = file(root, target) end
+      answer = response(status, body, kind, keep, method == "HEAD")
+    end
+    if not c:write(answer, wait) or not keep then return end
   end
 end
 
