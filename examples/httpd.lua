@@ -60,13 +60,16 @@ local function file(root, path)
   return 200, body, types[path:match("%.(%w+)$")] or "application/octet-stream"
 end
 
+local wanted = { [67] = true, [99] = true, [84] = true, [116] = true }   -- C, c, T, t
+local byte, find, lower, match = string.byte, string.find, string.lower, string.match
+
 --- Reads a request's head and skips its body -> method, target, keep the connection?; or nil,
 --- the status to answer with, or nil if there is none.
 local function request(c, wait)
   local line, why = c:read_line(wait)
   if line == "" then line, why = c:read_line(wait) end       -- one empty line before is allowed
   if not line then return nil, why == "line too long" and 431 or nil end
-  local method, target, version = line:match("^(%u+) (%S+) HTTP/(%d%.%d)$")
+  local method, target, version = match(line, "^(%u+) (%S+) HTTP/(%d%.%d)$")
   if not method then return nil, 400 end
   if version ~= "1.1" and version ~= "1.0" then return nil, 505 end
   local keep, length = version == "1.1", 0
@@ -78,22 +81,25 @@ local function request(c, wait)
       if length > 0 and not c:read_full(length, wait) then return nil end
       return method, target, keep
     end
-    local name, at = line:match("^([^%s:]+):()")
-    if not name then return nil, 400 end
-    name = name:lower()
-    if name == "connection" then
-      local value = line:lower()
-      if value:find("close", at, true) then keep = false
-      elseif value:find("keep-alive", at, true) then keep = true end
-    elseif name == "content-length" then
-      length = math.tointeger(line:match("^%s*(%d+)%s*$", at))
-      if not length then return nil, 400 end
-    elseif name == "transfer-encoding" then
-      return nil, 501
+    local _, at = find(line, "^[^%s:]+:")
+    if not at then return nil, 400 end
+    if wanted[byte(line)] then
+      local name, value = lower(line):match("^(.-):%s*(.-)%s*$")
+      if name == "connection" then
+        if find(value, "close", 1, true) then keep = false
+        elseif find(value, "keep-alive", 1, true) then keep = true end
+      elseif name == "content-length" then
+        length = match(value, "^%d+$") and math.tointeger(value)
+        if not length then return nil, 400 end
+      elseif name == "transfer-encoding" then
+        return nil, 501
+      end
     end
   end
   return nil, 431
 end
+
+local hello = response(200, "Hello, world!\n", types.txt, true)
 
 local function serve(c, root, wait)
   local _ <close> = c
@@ -104,11 +110,14 @@ local function serve(c, root, wait)
       if status then c:write(response(status, reasons[status] .. "\n", types.txt, false)) end
       return
     end
-    local status, body, kind = 200, "Hello, world!\n", types.txt
-    if method ~= "GET" and method ~= "HEAD" then status, body, kind = failure(405)
-    elseif root then status, body, kind = file(root, target) end
-    if not c:write(response(status, body, kind, keep, method == "HEAD"), wait) then return end
-    if not keep then return end
+    local answer = hello
+    if root or not keep or method ~= "GET" then
+      local status, body, kind = 200, "Hello, world!\n", types.txt
+      if method ~= "GET" and method ~= "HEAD" then status, body, kind = failure(405)
+      elseif root then status, body, kind = file(root, target) end
+      answer = response(status, body, kind, keep, method == "HEAD")
+    end
+    if not c:write(answer, wait) or not keep then return end
   end
 end
 

@@ -2,13 +2,16 @@
 # run.sh [seconds [connections...]]: requests per second of the same answer from goro, copas, luv
 # and Go's net/http, driven by wrk in turns; on one core (servers pinned to CPU 0) and on two.
 # Figures of shared machines mean something as ratios in one run only; where others use the CPUs
-# as well, look at the processor time each request took.
+# as well, look at the processor time each request took.  wrk needs a core as well: what a second
+# one gives shows where an answer costs more than the question, as with a file read for each.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 seconds=${1:-10}
 shift || true
 [ $# -gt 0 ] || set -- 64 1000
 tmp=$(mktemp -d)
+mkdir "$tmp/files"
+head -c 3000 bench/http/run.sh > "$tmp/files/index.html"
 server=
 trap 'kill $server 2>/dev/null || true; rm -rf "$tmp"' EXIT
 ulimit -n 8192 2>/dev/null || true
@@ -49,4 +52,8 @@ for c in "$@"; do
   fi
   GOROMAXPROCS=2 bench "goro, 2 cores" "$c" tools/lua examples/httpd.lua --addr 127.0.0.1:0
   if [ -x "$tmp/httpd" ]; then GOMAXPROCS=2 bench "Go net/http, 2 cores" "$c" "$tmp/httpd"; fi
+  for n in 1 2; do
+    GOROMAXPROCS=$n bench "goro, a file, $n core" "$c" \
+      tools/lua examples/httpd.lua --addr 127.0.0.1:0 --root "$tmp/files"
+  done
 done
