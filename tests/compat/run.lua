@@ -73,8 +73,7 @@ work["socket.unix"] = function(i)
 end
 
 work["lunbound"] = function()
-  local ctx = assert(require("lunbound").new({ resolvconf = false, hoststxt = false,
-    trusted = false }))
+  local ctx = assert(require("lunbound").new({ resolvconf = false, hoststxt = false }))
   local answer = assert(ctx:resolve("localhost", 1, 1))  -- (what libunbound knows by itself)
   assert(answer[1] == "\127\0\0\1")
 end
