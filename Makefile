@@ -44,7 +44,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-cppcheck lint-rockspec \
-  debug asan tsan valgrind gc gc-short chaos histories soak mutants stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind gc gc-short chaos histories soak mutants alarms stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -163,7 +163,17 @@ lifecycle: $(release_build)                    ## how processes end (LIFE=100 ti
 unit: $(release_units)                         ## tests/c alone: the layers that know no Lua
 	@$(call units,release)
 
-hosts: $(release_hosts)
+OPENS ?= 10000
+hosts: release                                 ## 4 threads of a C program open and close goro OPENS=10000 times
+	tools/lua -e 'print(assert(require("spec.support.host").build("shared")))'
+	LUA_CPATH="$(CURDIR)/build/?.so" LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua" \
+	  MALLOC_ARENA_MAX=1 timeout --foreground -k 10 $(TIMEOUT) build/tests/host threads 4 $$(($(OPENS) / 4))
+
+build/tests/adverse.so: tests/c/adverse.c
+	tools/lua -e 'assert(require("spec.support.clib")("adverse"))'
+alarms: $(release_build) build/tests/adverse.so  ## the specs with 1000 SIGALRM a second
+	ADVERSE_HZ=1000 ADVERSE_CHILDREN=1 LD_PRELOAD="$(CURDIR)/build/tests/adverse.so" \
+	  $(call busted,--exclude-tags=lifecycle$(comma)valgrind$(comma)noalarm)
 
 debug: $(debug_build) $(debug_units)           ## specs, C tests with checks and perturbation
 	GOROBUILD=debug $(call busted,--exclude-tags=lifecycle$(comma)valgrind)
@@ -197,7 +207,7 @@ stress: release debug                     ## the specs N times (N=20), seeded, 1
 chaos: $(chaos_build)                  ## all decisions from a seed: SEEDS=300 explored, and specs
 	GOROBUILD=chaos timeout --foreground -k 10 $(TIMEOUT) tools/lua tools/busted.lua --ignore-lua \
 	  tests/chaos/chaos_spec.lua
-	tools/chaos.sh $(SEEDS) $(SEED)
+	CHAOS_SPECS="$(CHAOS_SPECS)" tools/chaos.sh $(SEEDS) $(SEED)
 	@for n in 1 2; do for file in $(CHAOS_SPECS); do \
 	  GOROBUILD=chaos GOROMAXPROCS=$$n GOROCHAOS=$(SEED)$$n timeout --foreground -k 10 $(TIMEOUT) \
 	    tools/lua tools/busted.lua --ignore-lua --exclude-tags=lifecycle$(comma)valgrind$(comma)nochaos \

@@ -62,6 +62,7 @@ build = {
         "src/fault.c",
         "src/fdwait.c",
         "src/fit.c",
+        "src/forked.c",
         "src/handle.c",
         "src/host.c",
         "src/hostlook.c",

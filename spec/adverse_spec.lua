@@ -3,13 +3,8 @@
 
 local script = require("spec.support.script")
 
-local library = "build/tests/adverse.so"
-local function built()
-  local source, cc = "tests/c/adverse.c", os.getenv("CC") or "cc"
-  return os.execute(("mkdir -p build/tests && { test %s -nt %s ||"
-    .. " %s -O1 -Wall -Wextra -fPIC -shared -o %s %s -ldl -pthread; }"):format(
-    library, source, cc, library, source))
-end
+local clib = require("spec.support.clib")
+local library
 
 local function run(source, env, before, limit)
   before = (before or "") .. " env LD_PRELOAD=" .. library
@@ -37,7 +32,7 @@ local crowd = [[
 ]]
 
 describe("an unkind system #adverse #nosan #nochaos", function()
-  setup(function() assert(built()) end)
+  setup(function() library = assert(clib("adverse")) end)
 
   it("with no thread to be had makes go raise", function()
     for calls = 0, 1 do                    -- sysmon, the first worker
@@ -102,6 +97,155 @@ describe("an unkind system #adverse #nosan #nochaos", function()
       local fine, pipe, why = goro.async(function() return io.popen("true") end):wait()
       assert(fine and pipe == nil and why:find("Too many open files", 1, true), why)
     ]], {}, "sh -c 'ulimit -n 64; exec \"$0\" \"$@\"'")
+  end)
+
+  it("without a descriptor for epoll makes waits say so, and later works", function()
+    for _, adverse in ipairs { "epoll_create1:0-4", "eventfd:1-5", "epoll_ctl:0-4" } do
+      ok([[
+        local goro = require "goro"
+        local a = assert(goro.net.listen("127.0.0.1:0"))
+        local b = assert(goro.net.dial(a:addr()))        -- (it is connected at once)
+        local failed = 0
+        local function told(v, reason, n)
+          assert(v == nil and type(reason) == "string", reason)
+          assert(n == (os.getenv("ADVERSE"):find("ctl") and 28 or 24), n)
+          failed = failed + 1
+        end
+        told(goro.poll(b:fd(), "r", 1))
+        told(b:read(1, 1))
+        told(goro.async(b.read, b, 1, 1):result())
+        told(goro.async(goro.poll, b:fd(), "r"):result())
+        assert(failed == 4)
+        local c = assert(a:accept())
+        local reader = goro.async(b.read, b, 10, 20)
+        goro.sleep(0.01)
+        assert(c:write("x"))
+        assert(reader:result() == "x")
+        local poller = goro.async(goro.poll, b:fd(), "r", 20)
+        goro.sleep(0.01)
+        assert(c:write("y"))
+        assert(poller:result() == "r")
+      ]], { ADVERSE = adverse })
+    end
+  end)
+
+  it("without sockets, pipes or memory to map says so, and later works", function()
+    for n, what in ipairs { "goro.net.listen('127.0.0.1:0')", "goro.net.udp('127.0.0.1:0')",
+                            "goro.net.dial(l:addr())", "l:accept()" } do
+      ok(([[
+        local goro = require "goro"
+        local l = os.getenv("ADVERSE"):find("socket:1") and goro.net.listen("127.0.0.1:0")
+        local first = os.getenv("ADVERSE"):find("accept") and goro.net.dial(l:addr())
+        local failed = 0
+        repeat
+          local v, reason, code = %s
+          if not v then
+            assert(reason:find("Too many open files", 1, true) and code == 24, reason)
+            failed = failed + 1
+          end
+        until v or failed == 9
+        assert(failed > 0 and failed < 9, failed)
+        l = assert(goro.net.listen("127.0.0.1:0"))
+        local c, s = assert(goro.net.dial(l:addr())), assert(l:accept())
+        assert(s:write("x") and c:read() == "x")
+      ]]):format(what), { ADVERSE = n < 3 and "socket:0-3" or n == 3 and "socket:1-4"
+        or "socket:100,accept4:0-1" })
+    end
+    ok([[
+      local goro = require "goro"
+      local v, reason, code = goro.command { "true", stdout = "pipe" }
+      assert(v == nil and reason:find("Too many open files", 1, true) and code == 24, reason)
+      local p = assert(goro.command { "echo", "yes", stdout = "pipe" })
+      assert(p.stdout:read_all() == "yes\n" and p:wait() == "exit")
+    ]], { ADVERSE = "pipe2:0-1" })
+    for n = 0, 2 do                      -- (there are few: slabs of 4 MB)
+      local result = run([[
+        local goro = require "goro"
+        local failed = 0
+        for round = 1, 500 do
+          local t
+          local fine, err = pcall(function() t = goro.async(function() return round end) end)
+          if fine then
+            fine, err = t:wait()
+            if fine then assert(err == round) end
+          end
+          if not fine then
+            failed = failed + 1
+            assert(tostring(err):find("not enough memory", 1, true), err)
+          end
+        end
+        io.write(failed)
+      ]] .. crowd, { ADVERSE = ("mmap:%d-%d"):format(n, n + 1) })
+      assert(result.code == 0 or n == 0 and result.err:find("memory", 1, true),
+        n .. script.account(result))
+    end
+  end)
+
+  it("whose time of day is another at each look runs by the monotonic clock", function()
+    ok(crowd .. [[
+      assert(os.time() ~= os.time())       -- it does jump
+      local function took(s, f, ...)
+        local t = goro.now()
+        local r = table.pack(f(...))
+        assert(goro.now() - t >= s and goro.now() - t < s + 5, goro.now() - t)
+        return table.unpack(r, 1, r.n)
+      end
+      took(0.03, goro.sleep, 0.03)
+      took(0.03, function() return (goro.after(0.03):recv()) end)
+      local _, _, why = took(0.03, function() return goro.chan():recv(0.03) end)
+      assert(why == "timeout")
+      local ctx = goro.context.with_timeout(nil, 0.03)
+      took(0.02, function() return ctx:done():recv() end)
+      local ticker <close> = goro.ticker(0.005)
+      took(0.02, function() for _ = 1, 5 do ticker.c:recv() end end)
+      local l = goro.net.listen("127.0.0.1:0")
+      assert(select(2, took(0.03, l.accept, l, 0.03)) == "timeout")
+      local sock = require("goro.socket").bind("127.0.0.1", 0)
+      sock:settimeout(0.03)
+      assert(select(2, took(0.03, sock.accept, sock)) == "timeout")
+      local mu = goro.Mutex()
+      mu:lock()
+      assert(select(2, took(0.03, mu.lock, mu, 0.03)) == "timeout")
+      assert(package.loaded["pl.path"] == nil)
+      goro.async(function()                -- what files are kept by their times
+        for _ = 1, 3 do assert(dofile("spec/support/clib.lua")) end
+      end):result()
+      assert(io.popen("sleep 0.01; echo x"):read("l") == "x")
+    ]], { ADVERSE_CLOCK = "1" })
+  end)
+
+  it("that stops the process for a while: what is overdue comes at once, and once", function()
+    ok([[
+      local goro = require "goro"
+      local file = assert(io.open("/proc/self/stat"))
+      local pid = file:read("n")
+      file:close()
+      local ticker <close> = goro.ticker(0.02)
+      local ticks = goro.Atomic()
+      goro.go(function() for _ in ticker.c:range() do ticks:add(1) end end)
+      local sleeps = {}
+      for i = 1, 100 do
+        sleeps[i] = goro.async(function()
+          local t = goro.now()
+          goro.sleep(0.2 + i / 1000)
+          return goro.now() - t
+        end)
+      end
+      local stop = goro.command { "sh", "-c",
+        ("sleep 0.1; kill -STOP %d; sleep 0.5; kill -CONT %d"):format(pid, pid) }
+      local began = goro.now()
+      goro.sleep(0.4)                      -- all are overdue when it goes on
+      assert(goro.now() - began >= 0.6, "it was not stopped")
+      for i = 1, 100 do
+        local t = sleeps[i]:result()
+        assert(t >= 0.2 + i / 1000 and t < 20, t)
+      end
+      assert(stop:wait() == "exit")
+      local n = ticks:load()               -- 25 were missed
+      assert(n < (goro.now() - began - 0.5) / 0.02 + 10, n)
+      goro.sleep(0.1)
+      assert(ticks:load() > n)
+    ]], {})
   end)
 
   for _, restart in ipairs { 0, 1 } do

@@ -406,6 +406,28 @@ describe("of a loaded module #modules", function()
     end)
   end)
 
+  it("C modules are opened one at a time, in however many goroutines", function()
+    local clib = require("spec.support.clib")
+    assert(clib("posix"))
+    assert(clib("opening"))
+    local cpath, n = package.cpath, support.many(60)
+    package.cpath = "build/tests/?.so;" .. cpath
+    support.with_procs(4, function()
+      local wg, gate = goro.WaitGroup(), goro.chan()
+      for _ = 1, n do
+        wg:go(function()
+          gate:recv()
+          require("opening")
+        end)
+      end
+      gate:close()
+      wg:wait()
+      assert.equal(n + 1, require("opening").opened())
+      package.loaded.opening, package.loaded.posix = nil, nil
+    end)
+    package.cpath = cpath
+  end)
+
   it("a C function outlives the state that loaded its library", function()
     local ok = pcall(require, "lfs")
     if not ok then return pending("no lfs here") end

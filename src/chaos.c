@@ -20,7 +20,7 @@
 ** program whose threads wait for each other by such means hangs here.  A second thread that opens
 ** a host waits for the first one to block.
 **
-** GOROCHAOS=seed.  GOROCHAOSLOG=file: each decision on a line, to find where two runs part.
+** GOROCHAOS=seed; who fails or is killed says it.  GOROCHAOSLOG=file: each decision on a line, to find where two runs part.
 ** GOROCHAOSHASH=1: the number of decisions and their hash on stderr, at the end.
 */
 #define GORO_REAL_OS
@@ -33,6 +33,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,28 @@ static void at_exit (int status, void *arg) {
     fprintf(stderr, "chaos: failed; again with GOROCHAOS=%" PRIu64 "\n", seed);
 }
 
+static char last_words[64];
+
+static void on_death (int sig) {
+  if (log_file != NULL) fflush(log_file);          /* (all others stand still) */
+  if (write(STDERR_FILENO, last_words, strlen(last_words)) < 0) {}
+  signal(sig, SIG_DFL);
+  raise(sig);
+}
+
+/* What kills the process says the seed, too: abort() of goro_fatal, and faults. */
+static void tell_when_killed (void) {
+  static const int deaths[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+  struct sigaction sa, old;
+  size_t i;
+  snprintf(last_words, sizeof last_words, "chaos: killed; again with GOROCHAOS=%" PRIu64 "\n", seed);
+  memset(&sa, 0, sizeof sa);
+  sa.sa_handler = on_death;
+  for (i = 0; i < sizeof deaths / sizeof *deaths; i++)
+    if (sigaction(deaths[i], NULL, &old) == 0 && !(old.sa_flags & SA_SIGINFO) &&
+        old.sa_handler == SIG_DFL) sigaction(deaths[i], &sa, NULL);
+}
+
 static void start (void) {
   const char *s = getenv("GOROCHAOS");
   started = true;
@@ -108,6 +131,7 @@ static void start (void) {
   s = getenv("GOROCHAOSLOG");
   if (s != NULL && *s != '\0') log_file = fopen(s, "w");
   want_hash = getenv("GOROCHAOSHASH") != NULL;
+  tell_when_killed();
   on_exit(at_exit, NULL);
 }
 
@@ -116,8 +140,7 @@ static _Noreturn void lost (void) {
   uint32_t i;
   for (i = 0; i < nthreads; i++)
     fprintf(stderr, "  T%u %s on %p\n", i, names[threads[i].status], threads[i].key);
-  if (log_file != NULL) fflush(log_file);
-  goro_fatal("no thread can go on: a wake-up was lost.  Again with GOROCHAOS=%" PRIu64, seed);
+  goro_fatal("no thread can go on: a wake-up was lost");
 }
 
 /* ------------------------------------------------- the baton (mu is held) */

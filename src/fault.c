@@ -11,6 +11,7 @@
 #undef malloc
 #undef calloc
 #undef realloc
+#undef aligned_alloc
 #undef strdup
 #undef free
 
@@ -101,6 +102,9 @@ static void *counted (void *p) {
 
 void *fault_malloc (size_t n) { return counted(due() ? NULL : malloc(n)); }
 void *fault_calloc (size_t n, size_t size) { return counted(due() ? NULL : calloc(n, size)); }
+void *fault_aligned_alloc (size_t alignment, size_t n) {
+  return counted(due() ? NULL : aligned_alloc(alignment, n));
+}
 char *fault_strdup (const char *s) { return counted(due() ? NULL : strdup(s)); }
 
 void *fault_realloc (void *p, size_t n) {

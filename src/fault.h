@@ -48,6 +48,7 @@ bool fault_collects (void);            /* is it on? */
 void *fault_malloc (size_t n);
 void *fault_calloc (size_t n, size_t size);
 void *fault_realloc (void *p, size_t n);
+void *fault_aligned_alloc (size_t alignment, size_t n);
 char *fault_strdup (const char *s);
 void fault_free (void *p);
 
@@ -57,6 +58,7 @@ void fault_free (void *p);
 #define malloc(n) fault_malloc(n)
 #define calloc(n, size) fault_calloc(n, size)
 #define realloc(p, n) fault_realloc(p, n)
+#define aligned_alloc(alignment, n) fault_aligned_alloc(alignment, n)
 #undef strdup
 #define strdup(s) fault_strdup(s)
 #define free(p) fault_free(p)

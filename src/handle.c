@@ -56,7 +56,7 @@ bool handle_alive (lua_State *L, const Handle *h) {
 
 static int h_gc (lua_State *L) {
   Handle *h = lua_touserdata(L, 1);
-  if (h != NULL && h->o != NULL) release(h);
+  if (h != NULL && h->o != NULL && !os_forked) release(h);
   return 0;
 }
 

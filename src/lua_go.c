@@ -47,8 +47,10 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   State *s;
   int e;
   arg_type(L, arg, LUA_TFUNCTION);
-  if ((e = sched_ensure()) != 0)
+  if ((e = sched_ensure()) != 0) {
+    check_panics_slow(L, h);
     luaL_error(L, "cannot start a thread: %s", strerror(e));
+  }
   heritage_of(L, h.s);
   st = start_capture(L, h.s, arg, lua_gettop(L) - arg, &img);
   if (st == NULL) {

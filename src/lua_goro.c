@@ -31,7 +31,7 @@ static int host_gc (lua_State *L) {
   HostState *hs = *ud;
   Here h;
   bool last;
-  if (hs == NULL) return 0;
+  if (hs == NULL || os_forked) return 0;
   h = here(L);
   *ud = NULL;
   os_mutex_lock(&life);

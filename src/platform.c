@@ -183,6 +183,14 @@ void os_signals_block (sigset_t *old) {
 
 void os_signals_restore (const sigset_t *old) { pthread_sigmask(SIG_SETMASK, old, NULL); }
 
+void os_signals_unblock (void) {
+  sigset_t none;
+  sigemptyset(&none);
+  pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+bool os_forked;
+
 bool event_init (Event *e) {
   e->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return e->fd >= 0;

@@ -61,6 +61,8 @@ bool os_preempt_install (void (*handler) (int));
 void os_preempt_signal (pthread_t t);
 void os_signals_block (sigset_t *old); /* all, for this thread */
 void os_signals_restore (const sigset_t *old);
+void os_signals_unblock (void);          /* all, for this thread */
+extern bool os_forked;                 /* this is a fork's child, without its parent's threads */
 
 /* An event another thread can raise, waited for with SIGINT let in (the host's thread). */
 typedef struct Event { int fd; } Event;

@@ -331,12 +331,14 @@ void sched_own (M *m, G *g) {
 }
 
 void sched_block (M *m, G *g) {
+  if (os_forked) return;
   sched_own(m, g);
   handoff_p(p_release(m));
 }
 
 void sched_unblock (M *m, G *g) {
   int saved = errno;
+  if (os_forked) return;
   sched_own(m, g);
   sched_lend(m);
   errno = saved;
@@ -407,6 +409,7 @@ int sched_ensure (void) {
   int e;
   bool none;
   if (load_acq(&sched.ensured)) return 0;
+  if (os_forked) return ENOTSUP;
   if ((e = sysmon_start()) != 0) return e;
   lock_acquire(&sched.lock);
   none = sched.nworkers == 0;
@@ -883,6 +886,7 @@ bool sched_init (const SchedHooks *h) {
   if (done) return true;
   lock_init(&sched.lock, RANK_SCHED);
   timers_init();
+  forked_init();
   sched.hooks = *h;
   store_rlx(&sched.run, h->run);
   sched.max_threads = MAX_THREADS;

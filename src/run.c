@@ -305,6 +305,7 @@ int wait_unwind (lua_State *L, Here h) {
 }
 
 void check_panics_slow (lua_State *L, Here h) {
+  if (os_forked) luaL_error(L, "goro: the child of a fork can only execute a program, or end");
   if (h.s->is_host) stand_still(h);
   if (host_closing(h.g->host) && !h.s->is_host) {
     if (!can_yield(h.s, L)) die(L, h.s);
@@ -561,9 +562,20 @@ static int prepare (lua_State *L) {
   return prepare_k(L, LUA_OK, (lua_KContext)load_acq(&s->hs->inits));
 }
 
+/* The goroutine has ended, and is all there is of this process (forked.c). */
+static _Noreturn void forked_end (lua_State *L, State *s, int status) {
+  bool ok = status == LUA_OK || status == LUA_YIELD;
+  const char *msg = ok ? NULL : lua_tostring(L, -1);
+  if (!ok)
+    fprintf(stderr, "goroutine %" PRIu64 " panicked in the child of a fork: %s\n", s->g->id,
+            msg != NULL ? msg : "(an error that is no string)");
+  exit(ok ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
 static int body_k (lua_State *L, int status, lua_KContext ctx) {
   State *s = here(L).s;
   (void)ctx;
+  if (os_forked) forked_end(L, s, status);
   s->ended = true;
   check_end(L);
   if (status != LUA_OK && status != LUA_YIELD) {
@@ -622,6 +634,7 @@ int run_body (lua_State *L) {
 /* ---------------------------------------------------------------- slices */
 
 static Outcome end (State *s, M *m) {
+  if (os_forked) exit(EXIT_FAILURE);   /* an error that came past body_k */
   m->curl = NULL;
   if (s->ending != NULL) {             /* it was killed */
     Ending *e = s->ending;
@@ -732,7 +745,7 @@ void run_exit (State *s, int status) {
   M *m = sched_m();
   m->curl = NULL;
   store_seq(&s->g->host->exiting, 1);
-  host_halt(s->g->host, m, s->g);
+  if (!os_forked) host_halt(s->g->host, m, s->g);
   exit(status);
 }
 

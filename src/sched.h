@@ -3,7 +3,7 @@
 **
 ** Files behind it: proc.c (Ms find work), m.c (Ms come, sleep, go), park.c (a goroutine leaves and
 ** comes back), sysmon.c (P's retaken, preemption), host.c (Lua states that required goro, panics
-** to the main script, the end).
+** to the main script, the end), forked.c (in the child of a fork).
 */
 #ifndef GORO_SCHED_H
 #define GORO_SCHED_H
@@ -86,6 +86,8 @@ bool sched_init (const SchedHooks *h); /* once; false: no memory */
 void sched_stop (void);                /* no host is left: end and join the workers */
 int sched_maxprocs (int n);            /* n > 0: set it.  The previous number */
 uint32_t sched_max_threads (uint32_t n);         /* the same for workers, at most MAX_THREADS */
+
+void forked_init (void);               /* (forked.c) once: what is to be done in a fork's child */
 
 /* --- this thread (proc.c) --- */
 /* This thread's M, NULL if it has none.  (initial-exec: one word of static TLS, read without a

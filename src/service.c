@@ -42,6 +42,7 @@ static struct {
   _Atomic(int64_t) interval;           /* [A] of schedtrace; 0: none */
   _Atomic(int32_t) sock;               /* [A] listening, or -1 */
   char *path;                          /* [L] of the socket */
+  pid_t pid;                           /* [L] whose it is: not a fork's child */
   Host *host;                          /* [L] whose main script has a limit, a reference; or NULL */
   char *text;                          /* [L] what it shall raise */
   _Atomic(int64_t) limit;              /* [A] when; FOREVER: none.  Changed under the lock */
@@ -339,7 +340,7 @@ static bool is_stale (const struct sockaddr_un *a) {
 }
 
 static void unlink_at_exit (void) {
-  if (service.path != NULL) unlink(service.path);
+  if (service.path != NULL && service.pid == getpid()) unlink(service.path);
 }
 
 static int listen_at (const char *path, int *fd) {
@@ -380,6 +381,7 @@ int service_serve (const char *path) {
   store_rel(&service.sock, fd);
   old = service.path;
   service.path = copy;
+  service.pid = getpid();
   if (!registered && copy != NULL) registered = atexit(unlink_at_exit) == 0;
   if (before >= 0) close(before);      /* (the thread accepts under the lock) */
   pthread_mutex_unlock(&service.lock);

@@ -80,6 +80,7 @@ static bool have_ipv6 (void) {
   if (k == 0) {
     struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
     int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 && errno != EAFNOSUPPORT) return true;          /* (nothing is known yet) */
     k = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 ? 1 : -1;
     if (fd >= 0) close(fd);
     __atomic_store_n(&known, k, __ATOMIC_RELAXED);

@@ -6,13 +6,14 @@
 ** computes until all of them have run, and so does each of them for those with a higher number:
 ** so the end is reached only if every queued goroutine is found while a P is idle, at once, by
 ** somebody.  A store into a queue stays in the submitter's store buffer until it is flushed, by
-** itself at any time or by the fence.
+** itself at any time or by the sleeper's heavy fence, which all threads execute; the submitter's
+** light fence keeps the order of its own steps, and no more.  A spinning M may nap before it sleeps.
 **
 ** sysmon, which would find what was missed a moment later, is left out: the dance must do without.
 **
 ** Checked: the end is reached (no goroutine is queued while an M sleeps and a P is idle), and then
-** nobody counts as spinning.  Mutants, which must fail: NO_FENCE (the submitter's), NO_RECHECK (the
-** sleeper's), NO_LAST (the last spinning M that finds work wakes nobody).
+** nobody counts as spinning.  Mutants, which must fail: NO_FENCE (the sleeper's heavy one), NO_RECHECK
+** (the sleeper's second look), NO_LAST (the last spinning M that finds work wakes nobody).
 */
 #ifndef NP
 #define NP 3
@@ -40,7 +41,16 @@ byte ran;                              /* goroutines that have begun */
 
 inline acquire () { atomic { !sched_lock -> sched_lock = 1; } }
 inline release () { sched_lock = 0; }
-inline fence (p) { atomic { q[p] = q[p] + buffered[p]; buffered[p] = 0; } }
+inline fence_heavy () {
+  d_step {
+    i = 0;
+    do
+    :: i < NP -> q[i] = q[i] + buffered[i]; buffered[i] = 0; i++;
+    :: else -> break;
+    od;
+    i = 0;
+  }
+}
 
 inline pop_idle_p (p) {                /* sched.lock held */
   p = NOBODY;
@@ -161,10 +171,21 @@ find_runnable:
   release();
   p = NOBODY;
   was = spinning;
+  if                                   /* take_nap, which ends at any time */
+  :: spinning && nidlep < NP ->
+     acquire();
+     pop_idle_p(p);
+     release();
+     if :: p != NOBODY -> goto find_runnable :: else fi;
+  :: true
+  fi;
   if
   :: spinning -> spinning = 0; atomic { nspinning--; }
   :: else
   fi;
+#ifndef NO_FENCE
+  fence_heavy();                       /* the sleeper's step 2 */
+#endif
 #ifndef NO_RECHECK
   anything_anywhere(yes);              /* the sleeper's step 3 */
   if
@@ -223,10 +244,7 @@ compute:
      do
      :: k < NG ->
         buffered[p]++;                 /* 1. put */
-#ifndef NO_FENCE
-        fence(p);                      /* 2. */
-#endif
-        wake_p();                      /* 3. */
+        wake_p();                      /* 2. a light fence, 3. */
         k++;
      :: else -> k = 0; break;
      od;

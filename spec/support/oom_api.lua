@@ -249,7 +249,7 @@ function programs.others_of_sync()
     local t = goro.async(function()
       local _ <close> = mu:lock()
       there:close()
-      return cond:wait(0.02)
+      return cond:wait(0.2)
     end)
     j[1] = t
     goro.select { there, t:done() }

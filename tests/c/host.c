@@ -289,13 +289,38 @@ static void *thread_main (void *ud) {
   return NULL;
 }
 
-static void host_threads (int t, int n) {
+static void in_threads (int t, int n) {
   pthread_t ids[64];
   if (t > 64) t = 64;
   for (int i = 0; i < t; i++)
     if (pthread_create(&ids[i], NULL, thread_main, &n) != 0) fail("no thread", NULL);
   for (int i = 0; i < t; i++)
     pthread_join(ids[i], NULL);
+}
+
+static double mebibytes (void) {       /* in memory */
+  double size = 0, pages = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (f == NULL || fscanf(f, "%lf %lf", &size, &pages) != 2) pages = 0;
+  if (f != NULL) fclose(f);
+  return pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
+}
+
+/* What a quarter of them takes, the rest may not add to. */
+static void host_threads (int t, int n) {
+  double before;
+  char text[100];
+  if (n < 1000) {
+    in_threads(t, n);
+    return;
+  }
+  in_threads(t, n / 4);
+  before = mebibytes();
+  in_threads(t, n - n / 4);
+  snprintf(text, sizeof text, "%.1f MiB after %d states, %.1f after %d", before, n / 4 * t,
+           mebibytes(), n * t);
+  fprintf(stderr, "host: %s\n", text);
+  if (mebibytes() > 1.05 * before + 1) fail("memory grows", text);
 }
 
 static void *opener_main (void *ud) {

@@ -52,7 +52,22 @@ describe("the chaos build #chaos", function()
     assert(result.err:find("chaos: failed; again with GOROCHAOS=77\n", 1, true), result.err)
   end)
 
-  it("finds a race that a fair scheduler hides", function()
+  it("says it also when the process is killed", function()
+    local source = [[
+      local goro = require("goro")
+      goro.async(function() end):wait()
+      package.loadlib("build/tests/posix.so", "luaopen_posix")().%s()
+      goro.select {}
+    ]]
+    assert(require("spec.support.clib")("posix"))
+    for what, signal in pairs { abort = 6, crash = 11 } do
+      local result = script.run(source:format(what), { env = { GOROCHAOS = "78" } })
+      assert.equal(signal, result.signal or result.code - 128, script.account(result))
+      assert(result.err:find("chaos: killed; again with GOROCHAOS=78\n", 1, true), result.err)
+    end
+  end)
+
+  it("finds a race that a fair scheduler hides, and again with its seed", function()
     local source = [[
       local goro = require("goro")
       local a, wg = goro.Atomic(), goro.WaitGroup()
@@ -65,11 +80,21 @@ describe("the chaos build #chaos", function()
       wg:wait()
       os.exit(a:load() == 2 and 0 or 9)
     ]]
-    local counts = { [0] = 0, [9] = 0 }
-    for seed = 1, 60 do
+    local counts, found = { [0] = 0, [9] = 0 }, nil
+    local function try(seed)
       local result = script.run(source, { env = { GOROCHAOS = seed, GOROMAXPROCS = 1 } })
-      counts[result.code] = counts[result.code] + 1
+      assert(counts[result.code], script.account(result))
+      if result.code == 9 then
+        found = math.tointeger(result.err:match("again with GOROCHAOS=(%d+)"))
+        assert.equal(seed, found)
+      end
+      return result.code
+    end
+    for seed = 1, 60 do
+      local code = try(seed)
+      counts[code] = counts[code] + 1
     end
     assert(counts[0] > 0 and counts[9] > 0, counts[9] .. " of 60 went wrong")
+    for _ = 1, 10 do assert.equal(9, try(found)) end
   end)
 end)

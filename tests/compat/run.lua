@@ -56,6 +56,28 @@ work["socket"] = function(i)
   assert(socket.gettime() > 0)
 end
 
+work["socket.unix"] = function(i)
+  local unix = require("socket.unix")
+  local path = os.tmpname()
+  os.remove(path)
+  local a, b = assert(unix.dgram()), assert(unix.dgram())
+  assert(a:bind(path))
+  assert(b:connect(path))
+  for k = 1, 5 do
+    assert(b:send(("%d.%d"):format(i, k)))
+    assert(a:receive() == ("%d.%d"):format(i, k))
+  end
+  a:close()
+  b:close()
+  os.remove(path)
+end
+
+work["lunbound"] = function()
+  local ctx = assert(require("lunbound").new({ resolvconf = false, hoststxt = false }))
+  local answer = assert(ctx:resolve("localhost", 1, 1))  -- (what libunbound knows by itself)
+  assert(answer[1] == "\127\0\0\1")
+end
+
 work["mime"] = function(i)
   local mime = require("mime")
   assert(mime.unb64((mime.b64(("x"):rep(i)))) == ("x"):rep(i))

@@ -203,6 +203,7 @@ function M.check(program, log)
     if r.kind == "send" then
       table.insert(sends[r.c], r)
     elseif r.kind == "recv" then
+      if r.v == nil then return "nil from nowhere: " .. say(r) end
       if got[r.v] then return ("twice: %s and %s"):format(say(got[r.v]), say(r)) end
       got[r.v] = r
       table.insert(recvs[r.c], r)
@@ -291,7 +292,7 @@ function M.try(program)
       end
     end
   end
-  return check_quiet(program, log, still, quiet) or M.check(program, log), log
+  return M.check(program, log) or check_quiet(program, log, still, quiet), log
 end
 
 --- The program as text that `load` takes.

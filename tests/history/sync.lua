@@ -115,9 +115,19 @@ kinds.Map = {
     swap = function(s, a)
       return tostring(a[1]), results(s ~= "-" and tonumber(s) or nil, s ~= "-")
     end,
+    load_or_store = function(s, a)
+      if s == "-" then return tostring(a[1]), results(a[1], false) end
+      return s, results(tonumber(s), true)
+    end,
+    cas = function(s, a)             -- n becomes n + 1
+      if s == tostring(a[1]) then return ("%d"):format(a[1] + 1), yes end
+      return s, no
+    end,
+    len = function(s) return s, results(s ~= "-" and 1 or 0) end,
   },
   groups = { { { "store", 1 } }, { { "load" } }, { { "update" } }, { { "update" }, { "load" } },
-    { { "delete" } }, { { "swap", 7 } } },
+    { { "delete" } }, { { "swap", 7 } }, { { "load_or_store", 3 } }, { { "cas", 1 } }, { { "cas", 2 } },
+    { { "len" } } },
 }
 
 for _, name in ipairs({ "lock", "rlock", "acquire" }) do
@@ -132,6 +142,9 @@ for _, name in ipairs({ "lock", "rlock", "acquire" }) do
     end
   end
 end
+
+kinds.WaitGroup.model.wait_for = limited(kinds.WaitGroup.model.wait)
+table.insert(kinds.WaitGroup.groups, { { "wait_for" } })
 
 local names = { "Mutex", "RWMutex", "Semaphore", "WaitGroup", "Map" }
 
@@ -168,6 +181,8 @@ local function perform(g, body, kind, o, clock, out)
       r = truth(o[name](o, arg))
     elseif kind == "Map" then
       if name == "update" then r = table.pack(o:update("k", bump))
+      elseif name == "cas" then r = table.pack(o:cas("k", arg, arg + 1))
+      elseif name == "len" then r = table.pack(o:len())
       else r = table.pack(o[name](o, "k", arg)) end
     elseif name == "wait" then
       r = truth(o:wait())
