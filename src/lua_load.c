@@ -66,7 +66,7 @@ int load_file (lua_State *L, const char *path, const char *mode) {
   FileId before, after;
   Chunk *c;
   int status;
-  if (path == NULL || strlen(key) > 2 || !os_file_id(path, &before))
+  if (path == NULL || strlen(key) > 2 || os_forked || !os_file_id(path, &before))
     return luaL_loadfilex(L, path, mode);
   note_file(L, path, &before);
   luaL_checkstack(L, 3, NULL);

@@ -267,8 +267,10 @@ Found path_search (const char *name, const char *path, bool readable, char *file
   size_t lpath = strlen(path);
   Set *set = set_of(name, lpath);
   bool keep, sure;
-  Entry *e = recall(set, name, path, lpath, readable, &keep);
+  Entry *e;
   Found found;
+  if (os_forked) return PATH_STRANGE;  /* (the lock may be somebody's who is not here) */
+  e = recall(set, name, path, lpath, readable, &keep);
   if (e != NULL) {
     found = e->found ? PATH_FOUND : PATH_NONE;
     strcpy(file, e->file);

@@ -18,7 +18,7 @@
 typedef enum Found {
   PATH_FOUND,
   PATH_NONE,                           /* there is no such file */
-  PATH_STRANGE                         /* it is for Lua's own: too long, no memory */
+  PATH_STRANGE                         /* it is for Lua's own: too long, a fork's child */
 } Found;
 
 /*
