@@ -111,6 +111,7 @@ build = {
         "src/netpoll_epoll.c",
         "src/ossignal.c",
         "src/park.c",
+        "src/paths.c",
         "src/plain.c",
         "src/platform.c",
         "src/proc.c",

@@ -35,7 +35,8 @@ local modules = {
     use = function(m) return m.TIMEOUT end },
   { name = "pl.class", cheaper = 20, libs = { "package", "io" },
     use = function(m) return type(m()) end },
-  { name = "socket", libs = { "package" }, use = function(m) return m._VERSION end },
+  { name = "socket", libs = { "package", "string", "math" },
+    use = function(m) return m._VERSION end },
   { name = "cjson", cheaper = 1, libs = { "package" },
     use = function(m) return m.encode(1) end },
   { name = "lpeg", cheaper = 1, libs = { "package" },      -- the part of re written in C

@@ -151,6 +151,126 @@ describe("loading of files", function()
     body:close()
   end)
 
+  describe("finds files where they are now:", function()
+    local root, templates
+
+    local function sh(command, ...)
+      assert(os.execute(("cd %s && " .. command):format(script.quote(root), ...)))
+    end
+
+    local function find(name) return package.searchpath(name or "gl_found", templates) end
+
+    -- The answer is remembered (directories that have just changed are not trusted).
+    local function remembered(name)
+      local stop, hits = goro.now() + 20
+      repeat
+        hits = goro.stats().search_hits
+        find(name)
+        assert(goro.now() < stop, "it is never remembered")
+      until goro.stats().search_hits > hits
+    end
+
+    before_each(function()
+      root = os.tmpname()
+      os.remove(root)
+      assert(os.execute("mkdir -p " .. root .. "/a " .. root .. "/b " .. root .. "/other"))
+      templates = ("%s/a/?.lua;%s/a/?/init.lua;%s/none/?.lua;%s/b/?.lua"):gsub("%%s", root)
+      sh("echo return 1 > b/gl_found.lua")
+    end)
+    after_each(function() os.execute("rm -rf " .. script.quote(root)) end)
+
+    it("the same answer, in the same words, without asking for each file", function()
+      local file, text = find(), select(2, find("gl_nowhere"))
+      assert.equal(root .. "/b/gl_found.lua", file)
+      assert.equal(("no file '%s/a/gl_nowhere.lua'\n\tno file '%s/a/gl_nowhere/init.lua'\n\t" ..
+        "no file '%s/none/gl_nowhere.lua'\n\tno file '%s/b/gl_nowhere.lua'"):gsub("%%s", root),
+        text)
+      for _, name in ipairs { "gl_found", "gl_nowhere" } do
+        remembered(name)
+        local before = goro.stats()
+        for _ = 1, 10 do
+          assert.same({ file, nil }, name == "gl_found" and { find() } or { file })
+          if name ~= "gl_found" then assert.same({ nil, text }, { find(name) }) end
+        end
+        local after = goro.stats()
+        assert.equal(after.searches - before.searches, after.search_hits - before.search_hits)
+        assert.is_true(after.searches - before.searches >= 10)
+      end
+    end)
+
+    it("one that appears earlier on the path, and one that goes away", function()
+      local function each_way(make, name, unmake)
+        remembered()
+        sh(make)
+        assert.equal(root .. name, (find()))
+        remembered()
+        assert.equal(root .. name, (find()))
+        sh(unmake)
+        assert.equal(root .. "/b/gl_found.lua", (find()))
+      end
+      each_way("touch a/gl_found.lua", "/a/gl_found.lua", "rm a/gl_found.lua")
+      each_way("mkdir a/gl_found && touch a/gl_found/init.lua", "/a/gl_found/init.lua",
+        "rm -r a/gl_found")
+      each_way("mkdir none && touch none/gl_found.lua", "/none/gl_found.lua", "rm -r none")
+      each_way("mkdir a/gl_found", "/b/gl_found.lua", "true")
+      each_way("touch a/gl_found/init.lua", "/a/gl_found/init.lua", "rm a/gl_found/init.lua")
+      remembered()
+      sh("mv b/gl_found.lua other")
+      assert.is_nil((find()))
+      remembered()
+      sh("mv other/gl_found.lua b")
+      assert.equal(root .. "/b/gl_found.lua", (find()))
+    end)
+
+    it("through directories and links that are put in others' places", function()
+      sh("mkdir c && touch c/gl_found.lua && ln -s other link && ln -s link/later.lua late.lua")
+      templates = root .. "/link/?.lua;" .. templates
+      remembered()
+      sh("ln -s c new && mv -T new link")
+      assert.equal(root .. "/link/gl_found.lua", (find()))
+      remembered()
+      sh("ln -s other new && mv -T new link")
+      assert.equal(root .. "/b/gl_found.lua", (find()))
+      remembered()
+      sh("mv a old && mv c a")                     -- another directory of that name
+      assert.equal(root .. "/a/gl_found.lua", (find()))
+      sh("mv a c && mv old a")
+      -- A link that leads nowhere: nothing changes here when its end appears.
+      sh("ln -s %s/other/end.lua a/gl_found.lua", root)
+      for _ = 1, 300 do assert.equal(root .. "/b/gl_found.lua", (find())) end
+      goro.sleep(0.06)                             -- all has rested: it could be remembered now
+      for _ = 1, 300 do assert.equal(root .. "/b/gl_found.lua", (find())) end
+      sh("touch other/end.lua")
+      assert.equal(root .. "/a/gl_found.lua", (find()))
+    end)
+
+    it("at once, while many ask", function()
+      local stop, wg, seen = goro.Atomic(), goro.WaitGroup(), goro.Atomic()
+      local one, two = root .. "/a/gl_found.lua", root .. "/b/gl_found.lua"
+      for _ = 1, 4 do
+        wg:go(function()
+          repeat
+            local file = package.searchpath("gl_found", templates)
+            assert(file == one or file == two, file)
+            seen:add(1)
+            goro.yield()
+          until stop:load() ~= 0
+        end)
+      end
+      for i = 1, support.many(40) do
+        if i % 6 == 0 then remembered() end
+        io.open(one, "w"):close()
+        assert.equal(one, (find()))
+        if i % 6 == 3 then remembered() end
+        os.remove(one)
+        assert.equal(two, (find()))
+      end
+      stop:store(1)
+      wg:wait()
+      assert.is_true(seen:load() > 0)
+    end)
+  end)
+
   it("compiles a file once, whoever asks for it", function()
     write("gl_once.lua", "return " .. ("x or "):rep(50) .. "1")
     local name = dir .. "/gl_once.lua"

@@ -422,6 +422,38 @@ describe("a goroutine that captures modules", function()
     package.loaded.mi_changing = nil
   end)
 
+  it("sees a module's file that has appeared earlier on the path, or gone", function()
+    local early = dir .. "/early"
+    assert(os.execute("mkdir " .. early))
+    local old = package.path
+    package.path = early .. "/?.lua;" .. old
+    write("mi_moved.lua", "return { version = 0 }")
+    write("mi_moving.lua", "return { moved = require('mi_moved') }")
+    local m = require("mi_moving")
+    local function versions(version)
+      for _, r in ipairs(each(6, m, function(x) return x.moved.version end)) do
+        assert.equal(version, r[1])
+      end
+      ready("mi_moving")
+    end
+    versions(0)
+    for version = 1, 2 do
+      write("early/mi_moved.lua", ("return { version = %d }"):format(version))
+      goro.sleep(0.02)                             -- files are looked for every 10 ms
+      versions(version)
+      write("early/mi_unrelated.lua", "")          -- this ends no image
+      goro.sleep(0.02)
+      local before = images and image("mi_moving").goroutines
+      versions(version)
+      if images then assert.equal(before + 6, image("mi_moving").goroutines) end
+      os.remove(early .. "/mi_moved.lua")
+      goro.sleep(0.02)
+      versions(0)
+    end
+    package.path = old
+    package.loaded.mi_moved, package.loaded.mi_moving = nil, nil
+  end)
+
   it("by the thousand, in parallel, is right", function()
     local m, keys = require("mi_table"), require("mi_keys")
     local wg, sum = goro.WaitGroup(), goro.Atomic()

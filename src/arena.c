@@ -59,6 +59,7 @@ struct Arena {
   uint32_t grow;                       /* bytes of the next chunk */
   uint32_t there;                      /* bits: classes with free blocks */
   bool inner;
+  bool fine;                           /* small chunks (arena_fine) */
   bool aligned;                        /* lies, as its copies do, at a multiple of ALIGN */
   Free *free[NCLASSES];
 };
@@ -179,6 +180,13 @@ void arena_free (Arena *a, ArenaPool *pool) {
 }
 
 void arena_limit (Arena *a, size_t bytes) { a->limit = bytes; }
+
+bool arena_fine (Arena *a, bool on) {
+  bool was = a->fine;
+  a->fine = on;
+  return was;
+}
+
 size_t arena_used (const Arena *a) { return a->used; }
 size_t arena_extent (const Arena *a) { return HEAD + a->first + a->outside; }
 size_t arena_size (const Arena *a) { return (size_t)(a->top - (const char *)a); }
@@ -367,6 +375,17 @@ static void recycle (Arena *a, char *p, size_t size) {
   }
 }
 
+/* How large the next chunk is to be. */
+static size_t next_chunk (Arena *a) {
+  size_t size = a->grow;
+  if (a->fine) {
+    size = arena_extent(a) / 64 & ~(size_t)(GRAIN - 1);
+    return size < CHUNK ? CHUNK : size > MAX_CHUNK ? MAX_CHUNK : size;
+  }
+  if (a->grow < MAX_CHUNK) a->grow *= 2;
+  return size;
+}
+
 /* A free block, cut from a larger one if need be: what a template has left free should serve. */
 static void *small_new (Arena *a, size_t size) {
   size_t c = class_of(size);
@@ -381,16 +400,16 @@ static void *small_new (Arena *a, size_t size) {
     return p;
   }
   if ((size_t)(a->end - a->top) < size) {
-    Chunk *k = malloc(a->grow);
+    size_t size_k = next_chunk(a);
+    Chunk *k = malloc(size_k);
     if (k == NULL) return NULL;
     recycle(a, a->top, (size_t)(a->end - a->top));
-    k->size = a->grow;
-    a->outside += a->grow;
+    k->size = size_k;
+    a->outside += size_k;
     k->next = a->chunks;
     a->chunks = k;
     a->top = (char *)(k + 1);
-    a->end = (char *)k + a->grow;
-    if (a->grow < MAX_CHUNK) a->grow *= 2;
+    a->end = (char *)k + size_k;
   }
   p = a->top;
   a->top += size;
@@ -478,4 +497,94 @@ void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
   if (a->inner && q != NULL) clear_rest(a, q, osize < nsize ? osize : nsize, nsize);
   a->used += nsize - osize;
   return q;
+}
+
+/* ---------------------------------------------------------------- chunks that are free */
+
+typedef struct Part { Chunk *k; size_t free; } Part;
+
+static int part_by_place (const void *a, const void *b) {
+  uintptr_t x = (uintptr_t)((const Part *)a)->k, y = (uintptr_t)((const Part *)b)->k;
+  return x < y ? -1 : x > y;
+}
+
+/* All chunks but the first and the newest, in order; '*n' of them.  NULL: none, or no memory. */
+static Part *find_parts (const Arena *a, size_t *n) {
+  Part *parts;
+  Chunk *k;
+  *n = 0;
+  for (k = a->chunks; k != NULL; k = k->next) ++*n;
+  if (*n < 2 || (parts = malloc(*n * sizeof *parts)) == NULL) return NULL;
+  for (*n = 0, k = a->chunks->next; k != NULL; k = k->next) {
+    parts[*n].k = k;
+    parts[(*n)++].free = 0;
+  }
+  qsort(parts, *n, sizeof *parts, part_by_place);
+  return parts;
+}
+
+static Part *part_of (Part *parts, size_t n, const void *p) {  /* where 'p' lies, or NULL */
+  size_t low = 0, high = n;            /* the first one that begins above 'p' */
+  while (low < high) {
+    size_t mid = (low + high) / 2;
+    if ((uintptr_t)parts[mid].k > (uintptr_t)p) high = mid;
+    else low = mid + 1;
+  }
+  if (low == 0) return NULL;
+  parts += low - 1;
+  return (uintptr_t)p < (uintptr_t)parts->k + parts->k->size ? parts : NULL;
+}
+
+#define all_free(part) ((part) != NULL && (part)->free == (part)->k->size - sizeof(Chunk))
+
+/* Count what is free in each. */
+static void count_free (const Arena *a, Part *parts, size_t n) {
+  size_t c;
+  Free *f, *next;
+  for (c = 0; c < NCLASSES; c++)
+    for (f = a->free[c]; f != NULL; f = next) {
+      Part *part = part_of(parts, n, f);
+      if (part != NULL) part->free += class_size(c);
+      poison_peek(f, sizeof *f);
+      next = f->next;
+      if (!a->inner) poison_hide(f, sizeof *f);
+    }
+}
+
+/* Take what lies in those that are free as a whole out of the free lists. */
+static void unlist_free (Arena *a, Part *parts, size_t n) {
+  size_t c;
+  for (c = 0; c < NCLASSES; c++) {
+    Free *f = a->free[c], *next, *stays = NULL;
+    for (; f != NULL; f = next) {
+      poison_peek(f, sizeof *f);
+      next = f->next;
+      if (all_free(part_of(parts, n, f))) continue;
+      f->next = stays;
+      stays = f;
+      if (!a->inner) poison_hide(f, sizeof *f);
+    }
+    a->free[c] = stays;
+    if (stays == NULL) a->there &= ~(UINT32_C(1) << c);
+  }
+}
+
+void arena_trim (Arena *a) {
+  size_t n, i;
+  Part *parts = find_parts(a, &n);
+  Chunk **k;
+  if (parts == NULL) return;
+  count_free(a, parts, n);
+  unlist_free(a, parts, n);
+  for (k = &a->chunks->next; *k != NULL;) {
+    Chunk *gone = *k;
+    if (!all_free(part_of(parts, n, gone))) k = &gone->next;
+    else {
+      *k = gone->next;
+      a->outside -= gone->size;
+    }
+  }
+  for (i = 0; i < n; i++)
+    if (all_free(&parts[i])) free(parts[i].k);
+  free(parts);
 }

@@ -33,6 +33,10 @@ void arena_pool_drop (ArenaPool *pool);
 void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize);   /* NULL: no memory, or
                                                                           over the limit */
 void arena_limit (Arena *a, size_t bytes);     /* 0: none */
+/* From now on chunks are small: little is left over in the last one, and others may come to be free
+** as a whole.  What was so before. */
+bool arena_fine (Arena *a, bool on);
+void arena_trim (Arena *a);            /* give back chunks in which nothing is in use */
 size_t arena_used (const Arena *a);    /* bytes in blocks handed out */
 
 /* Where the words are that hold pointers into 'a', as offsets in words; malloc'ed.  -1: no

@@ -10,9 +10,7 @@
 ** what he read before the file has rested (os_file_id tells, see platform.c).
 **
 ** REJECTED.  Keeping bytes by contents: the file would have to be read to find them, and reading
-** is a third of the cost.  Remembering for which paths there is no file (require asks for
-** several before it finds one): to see that a file has appeared takes a system call for each
-** directory, half as many as asking for the files themselves; it would save 2 us of 6.
+** is a third of the cost.
 */
 #include <stdlib.h>
 #include <string.h>

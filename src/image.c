@@ -265,11 +265,23 @@ static void drop (Image *img) {        /* what make() made */
 
 /* ---------------------------------------------------------------- the list */
 
+void search_drop (ModSearch *q) {
+  free(q->name);
+  free(q->own);
+  free(q->file);
+}
+
+static void forget_files (Image *img) {
+  while (img->nfiles > 0) free(img->files[--img->nfiles].path);
+  while (img->nsearches > 0) search_drop(&img->searches[--img->nsearches]);
+}
+
 void image_unref (Image *img) {
   if (img == NULL || sub_acqrel(&img->refs, 1) != 1) return;
   drop(img);
-  while (img->nfiles > 0) free(img->files[--img->nfiles].path);
+  forget_files(img);
   free(img->files);
+  free(img->searches);
   free(img->reason);
   heritage_unref(img->heritage);
   free(img->code);
@@ -400,6 +412,7 @@ void image_refuse (Image *img, const char *why) {
 }
 
 void image_abandon (Image *img) {
+  forget_files(img);
   store_rlx(&img->asked, 0);
   store_rel(&img->phase, COUNTING);
 }

@@ -28,6 +28,8 @@ typedef struct Slots {
 } Slots;
 
 typedef struct ModFile { char *path; FileId id; } ModFile;
+/* What was looked for, and found; 'file' NULL: nothing.  'path' is the heritage's, or 'own'. */
+typedef struct ModSearch { char *name, *own, *file; const char *path; } ModSearch;
 
 typedef struct Image {
   _Atomic(uint32_t) refs;              /* [A] the list's, goroutines', states' that start some */
@@ -44,6 +46,8 @@ typedef struct Image {
   char *reason;                        /* why it is refused, or NULL */
   ModFile *files;                      /* those read for it */
   uint32_t nfiles;
+  ModSearch *searches;                 /* how they were found */
+  uint32_t nsearches;
   _Atomic(int64_t) looked;             /* [A] when they were looked at */
   _Atomic(uint64_t) started;           /* [A] goroutines from it */
   Arena *arena;                        /* [I] once it is ready, as all below */
@@ -68,6 +72,7 @@ Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots);
 bool image_ready (Image *img);
 bool image_is_for (const Image *img, const Slots *slots);
 void image_unref (Image *img);
+void search_drop (ModSearch *q);
 
 /* For modimage.c.  The entry for these names and this heritage, a new reference, or NULL. */
 Image *image_find_modules (const char *names, size_t len, Heritage *h);

@@ -12,6 +12,7 @@
 #include "lua_args.h"
 #include "lua_load.h"
 #include "modimage.h"
+#include "paths.h"
 
 typedef struct Dump { char *bytes; size_t len, cap; } Dump;
 
@@ -40,12 +41,24 @@ static void keep (lua_State *L, const char *path, const char *mode, const FileId
   else free(d.bytes);
 }
 
-/* A goroutine that makes an image of modules is told which files they are from. */
-static void note_file (lua_State *L, const char *path, const FileId *id) {
+/* The State of 'L', if it is of a goroutine that makes an image of modules; or NULL. */
+static State *maker (lua_State *L) {
   M *m = sched_m();
   State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
-  if (s != NULL && s->making != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX))
-    modimage_file(s, path, id);
+  return s != NULL && s->making != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX) ?
+         s : NULL;
+}
+
+/* A goroutine that makes an image of modules is told which files they are from ... */
+static void note_file (lua_State *L, const char *path, const FileId *id) {
+  State *s = maker(L);
+  if (s != NULL) modimage_file(s, path, id);
+}
+
+/* ... and how those were found. */
+static void note_search (lua_State *L, const char *name, const char *path, const char *file) {
+  State *s = maker(L);
+  if (s != NULL) modimage_search(s, name, path, file);
 }
 
 int load_file (lua_State *L, const char *path, const char *mode) {
@@ -53,7 +66,7 @@ int load_file (lua_State *L, const char *path, const char *mode) {
   FileId before, after;
   Chunk *c;
   int status;
-  if (path == NULL || strlen(key) > 2 || !os_file_id(path, &before))
+  if (path == NULL || strlen(key) > 2 || os_forked || !os_file_id(path, &before))
     return luaL_loadfilex(L, path, mode);
   note_file(L, path, &before);
   luaL_checkstack(L, 3, NULL);
@@ -106,64 +119,45 @@ int l_dofile (lua_State *L) {
 
 /* ---------------------------------------------------------------- require's */
 
-#define MAX_PATH_LEN 1024
-
-typedef enum Found { FOUND, NOT_FOUND, TOO_LONG } Found;
-
-/* The first of the path's files that can be read, by the rules of package.searchpath, into
-** 'file'.  What was looked for in vain is added to 'b', as require's error tells it. */
-static Found find_file (luaL_Buffer *b, const char *name, const char *path, char *file) {
-  size_t len = strlen(name);
-  for (;;) {
-    size_t n = 0, i;
-    for (; *path != '\0' && *path != *LUA_PATH_SEP; path++) {
-      size_t more = *path == *LUA_PATH_MARK ? len : 1;
-      if (n + more >= MAX_PATH_LEN) return TOO_LONG;
-      if (*path != *LUA_PATH_MARK) file[n++] = *path;
-      else
-        for (i = 0; i < len; i++) file[n++] = name[i] == '.' ? *LUA_DIRSEP : name[i];
-    }
-    file[n] = '\0';
-    if (os_file_readable(file)) return FOUND;
-    luaL_addstring(b, "no file '");
-    luaL_addlstring(b, file, n);
-    if (*path == '\0') {
-      luaL_addchar(b, '\'');
-      return NOT_FOUND;
-    }
-    luaL_addstring(b, "'\n\t");
-    path++;
-  }
+/* What searchpath would be asked: is it for path_search?  (Lua reads its arguments as C strings.) */
+static bool is_plain (const char *name, size_t lname, const char *path, size_t lpath) {
+  return strcspn(name, LUA_PATH_SEP LUA_PATH_MARK) == lname && strlen(path) == lpath;
 }
 
-/* The file of the module whose name is at 1, by package[field], into 'file'; what was looked for in
-** vain is pushed.  TOO_LONG: it is for the stock searcher, and nothing is pushed. */
-static Found find_module (lua_State *L, const char *field, char *file) {
-  size_t len;
-  const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
-  Found found = TOO_LONG;
+/* The file of the module whose name is at 1, by package[field], into 'file'; PATH_NONE: what was
+** looked for in vain is pushed. */
+static Found find_module (lua_State *L, const char *field, bool readable, char *file) {
+  char tried[PATHS_MAX_TRIED];
+  size_t lname, lpath, ltried;
+  const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &lname) : NULL;
+  const char *path;
+  Found found = PATH_STRANGE;
   lua_settop(L, 1);
-  if (name != NULL && strcspn(name, LUA_PATH_SEP LUA_PATH_MARK) == len &&
-      lua_istable(L, lua_upvalueindex(2))) {
+  if (name != NULL && lua_istable(L, lua_upvalueindex(2))) {
     lua_pushstring(L, field);
     if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TSTRING) {
-      luaL_Buffer b;
-      luaL_buffinit(L, &b);
-      found = find_file(&b, name, lua_tostring(L, 2), file);
-      luaL_pushresult(&b);
+      path = lua_tolstring(L, 2, &lpath);
+      if (is_plain(name, lname, path, lpath))
+        found = path_search(name, path, readable, file, tried, &ltried);
+      if (found != PATH_STRANGE) note_search(L, name, path, found == PATH_FOUND ? file : NULL);
     }
   }
-  if (found == TOO_LONG) lua_settop(L, 1);
+  lua_settop(L, 1);
+  if (found == PATH_NONE) lua_pushlstring(L, tried, ltried);
   return found;
 }
 
 int search_lua (lua_State *L) {
-  char file[MAX_PATH_LEN];
-  Found found = find_module(L, "path", file);
-  if (found == NOT_FOUND) return 1;
-  if (found == FOUND && load_file(L, file, NULL) == LUA_OK) {
-    lua_pushstring(L, file);
-    return 2;
+  char file[PATHS_MAX_FILE];
+  bool readable = false;               /* (it is loaded at once: that tells as much) */
+  for (;; readable = true) {
+    Found found = find_module(L, "path", readable, file);
+    if (found == PATH_NONE) return 1;
+    if (found == PATH_FOUND && load_file(L, file, NULL) == LUA_OK) {
+      lua_pushstring(L, file);
+      return 2;
+    }
+    if (found == PATH_STRANGE || readable) break;
   }
   lua_settop(L, 1);
   lua_pushvalue(L, lua_upvalueindex(1));           /* an error: it says so */
@@ -173,11 +167,36 @@ int search_lua (lua_State *L) {
 }
 
 int find_c (lua_State *L) {
-  char file[MAX_PATH_LEN];
-  Found found = find_module(L, "cpath", file);
-  if (found == TOO_LONG) return -1;
-  if (found == FOUND) lua_pushstring(L, file);
-  return found == FOUND;
+  char file[PATHS_MAX_FILE];
+  Found found = find_module(L, "cpath", true, file);           /* (libc may know the library) */
+  if (found == PATH_STRANGE) return -1;
+  if (found == PATH_FOUND) lua_pushstring(L, file);
+  return found == PATH_FOUND;
+}
+
+/* upvalue 1: the stock function, for what is out of the ordinary. */
+int l_searchpath (lua_State *L) {
+  char file[PATHS_MAX_FILE], tried[PATHS_MAX_TRIED];
+  size_t lname, lpath, ltried;
+  Found found = PATH_STRANGE;
+  if (lua_gettop(L) == 2 && lua_type(L, 1) == LUA_TSTRING && lua_type(L, 2) == LUA_TSTRING) {
+    const char *name = lua_tolstring(L, 1, &lname), *path = lua_tolstring(L, 2, &lpath);
+    if (is_plain(name, lname, path, lpath))
+      found = path_search(name, path, true, file, tried, &ltried);
+  }
+  if (found == PATH_FOUND) {
+    lua_pushstring(L, file);
+    return 1;
+  }
+  if (found == PATH_NONE) {
+    luaL_pushfail(L);
+    lua_pushlstring(L, tried, ltried);
+    return 2;
+  }
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
 }
 
 /* ---------------------------------------------------------------- figures */
@@ -218,7 +237,8 @@ static int push_infos (lua_State *L) {           /* a list of 'n' */
 
 /*
 ** compiled, compile_hits: source files compiled for require, loadfile and dofile, and loads that
-** needed none; images, image_bytes: of functions and modules, that are ready; module_images: a
+** needed none; searches, search_hits: files looked for on a path, and those whose place was
+** remembered; images, image_bytes: of functions and modules, that are ready; module_images: a
 ** list, each with modules ("a, b"), state ("counting", "making", "ready", "refused"), reason (why
 ** it was refused), bytes, goroutines (started from it).
 */
@@ -227,9 +247,12 @@ void load_stats (lua_State *L) {
   ImageStats st = image_stats();
   ModImageInfo *list;
   int n, status;
+  PathStats p = path_stats();
   chunk_stats(&c);
   field(L, "compiled", c.compiled);
   field(L, "compile_hits", c.hits);
+  field(L, "searches", p.searches);
+  field(L, "search_hits", p.hits);
   field(L, "images", st.ready);
   field(L, "image_bytes", st.bytes);
   list = image_list_modules(&n);

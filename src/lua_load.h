@@ -13,6 +13,7 @@ int load_file (lua_State *L, const char *path, const char *mode);
 
 int l_loadfile (lua_State *L);         /* loadfile, dofile: the base library's */
 int l_dofile (lua_State *L);
+int l_searchpath (lua_State *L);       /* package's; upvalue 1: the stock one */
 
 /* goro.stats: fields of the table on top that tell of files and images. */
 void load_stats (lua_State *L);

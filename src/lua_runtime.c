@@ -299,19 +299,45 @@ static int search_preload (lua_State *L) {
   return lua_gettop(L);
 }
 
+/*
+** What a module leaves free in a goroutine's memory when it is loaded a parked one would hold for
+** good.  Full userdata are what keeps modules out of images; those that make many (lpeg's re: 293
+** patterns, most of them parts of others) leave several times what they keep, so it is collected:
+** twice, for userdata with finalisers need that.
+*/
+#define MANY_USERDATA 32
+
+static void tidy_up (lua_State *L, State *s, uint32_t nuserdata) {
+  if (s->nuserdata - nuserdata < MANY_USERDATA || !lua_gc(L, LUA_GCISRUNNING)) return;
+  lua_gc(L, LUA_GCCOLLECT);
+  lua_gc(L, LUA_GCCOLLECT);
+  arena_trim(s->arena);
+}
+
+/* Is the module of the name at 1 there? */
+static bool is_loaded (lua_State *L) {
+  bool is;
+  if (lua_type(L, 1) != LUA_TSTRING) return false;
+  stdlibs_loaded(L);
+  lua_pushvalue(L, 1);
+  is = lua_rawget(L, -2) != LUA_TNIL;
+  lua_pop(L, 2);
+  return is;
+}
+
 /* upvalue 1: the function 'require' as it was. */
 static int l_require (lua_State *L) {
-  bool loaded = false;
-  if (lua_type(L, 1) == LUA_TSTRING) {
-    stdlibs_loaded(L);
-    lua_pushvalue(L, 1);
-    loaded = lua_rawget(L, -2) != LUA_TNIL;
-    lua_pop(L, 2);
-  }
+  State *s = is_loaded(L) ? NULL : here(L).s;      /* where something is to be loaded */
+  bool goroutine = s != NULL && !s->is_host, fine = goroutine && arena_fine(s->arena, true);
+  uint32_t nuserdata = goroutine ? s->nuserdata : 0;
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
-  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-  if (!loaded) here(L).s->modref.stale = true;
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);     /* (if it raises small chunks stay) */
+  if (goroutine) {
+    arena_fine(s->arena, fine);
+    tidy_up(L, s, nuserdata);
+  }
+  if (s != NULL) s->modref.stale = true;
   return lua_gettop(L);
 }
 
@@ -353,8 +379,9 @@ void runtime_opened (lua_State *L, State *s, const char *lib) {
       replace_file_searcher(L, top, top + 1, 3, search_c_file);
       replace_searcher(L, top + 1, 4, search_c);
     }
+    wrap(L, top, "searchpath", l_searchpath);
     lua_pushglobaltable(L);
-    wrap(L, top + 2, "require", l_require);
+    wrap(L, lua_gettop(L), "require", l_require);
   }
   lua_settop(L, top);
 }

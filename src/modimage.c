@@ -19,8 +19,9 @@
 ** coroutines, finalisers.  Goroutines that ask for it start as copies of a state that has 'package'
 ** open at least, as they will all need it.
 **
-** WHEN IT IS OUT OF DATE.  The image notes which files were read.  They are looked at again, at
-** most every 10 ms, when a goroutine is to be a copy; one that has changed ends the image.
+** WHEN IT IS OUT OF DATE.  The image notes which files were looked for, found and read.  They are
+** looked at again, at most every 10 ms, when a goroutine is to be a copy; one that has changed, or
+** is found elsewhere now, ends the image.
 **
 ** goro.init's functions run before modules are required, the plain way: where there are some,
 ** no image of modules is used.
@@ -31,6 +32,7 @@
 #include "fit.h"
 #include "lualib.h"
 #include "modimage.h"
+#include "paths.h"
 #include "run.h"
 #include "stdlibs.h"
 
@@ -101,7 +103,18 @@ void modimage_note (State *s, const char *name, size_t len) {
   mods->len += len + 1;
 }
 
-/* Does the image's files say what they said? */
+/* Would it be found where it was? */
+static bool is_found_there (const ModSearch *q) {
+  char file[PATHS_MAX_FILE], tried[PATHS_MAX_TRIED];
+  size_t ltried;
+  switch (path_search(q->name, q->path, true, file, tried, &ltried)) {
+    case PATH_FOUND: return q->file != NULL && strcmp(q->file, file) == 0;
+    case PATH_NONE: return q->file == NULL;
+    default: return false;
+  }
+}
+
+/* Do the image's files say what they said? */
 static bool is_current (Image *img) {
   int64_t now;
   uint32_t i;
@@ -113,6 +126,8 @@ static bool is_current (Image *img) {
     if (!os_file_id(img->files[i].path, &id) || !file_id_equal(&id, &img->files[i].id))
       return false;
   }
+  for (i = 0; i < img->nsearches; i++)
+    if (!is_found_there(&img->searches[i])) return false;
   store_rlx(&img->looked, now);
   return true;
 }
@@ -195,6 +210,33 @@ void modimage_file (State *s, const char *path, const FileId *id) {
   img->files = files;
   files[img->nfiles].path = copy;
   files[img->nfiles++].id = *id;
+}
+
+static bool search_make (ModSearch *q, const Heritage *h, const char *name, const char *path,
+                         const char *file) {
+  memset(q, 0, sizeof *q);
+  q->name = strdup(name);
+  if (file != NULL) q->file = strdup(file);
+  if (h->path != NULL && strcmp(h->path, path) == 0) q->path = h->path;
+  else if (h->cpath != NULL && strcmp(h->cpath, path) == 0) q->path = h->cpath;
+  else q->path = q->own = strdup(path);
+  return q->name != NULL && q->path != NULL && (file == NULL || q->file != NULL);
+}
+
+void modimage_search (State *s, const char *name, const char *path, const char *file) {
+  Image *img = s->making;
+  ModSearch *list;
+  if (img == NULL || !s->loading) return;
+  list = realloc(img->searches, (img->nsearches + 1) * sizeof *list);
+  if (list != NULL) {
+    img->searches = list;
+    if (search_make(&list[img->nsearches], img->heritage, name, path, file)) {
+      img->nsearches++;
+      return;
+    }
+    search_drop(&list[img->nsearches]);
+  }
+  image_refuse(img, "not enough memory");
 }
 
 static int loaded (lua_State *L, int status, lua_KContext ctx) {

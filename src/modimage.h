@@ -36,6 +36,8 @@ void modimage_take (State *s);
 void modimage_give_up (State *s);      /* it ends before that */
 /* It has read a file for a module. */
 void modimage_file (State *s, const char *path, const FileId *id);
+/* It has looked for a module's file; 'file' NULL: in vain. */
+void modimage_search (State *s, const char *name, const char *path, const char *file);
 
 /* In a goroutine whose state is a copy, or was taken one of, before its function runs.  Raises
 ** without memory. */

@@ -277,9 +277,9 @@ static int64_t nanoseconds (const struct timespec *ts) {
   return (int64_t)ts->tv_sec * SECOND + ts->tv_nsec;
 }
 
-bool os_file_id (const char *path, FileId *id) {
+static bool id_of (const char *path, mode_t type, FileId *id) {
   struct stat st;
-  if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return false;
+  if (stat(path, &st) != 0 || (st.st_mode & S_IFMT) != type) return false;
   id->dev = (uint64_t)st.st_dev;
   id->ino = (uint64_t)st.st_ino;
   id->size = (int64_t)st.st_size;
@@ -287,6 +287,9 @@ bool os_file_id (const char *path, FileId *id) {
   id->ctime = nanoseconds(&st.st_ctim);
   return true;
 }
+
+bool os_file_id (const char *path, FileId *id) { return id_of(path, S_IFREG, id); }
+bool os_dir_id (const char *path, FileId *id) { return id_of(path, S_IFDIR, id); }
 
 bool file_id_equal (const FileId *a, const FileId *b) {
   return a->ino == b->ino && a->dev == b->dev && a->size == b->size && a->mtime == b->mtime &&
@@ -305,8 +308,16 @@ bool os_file_rested (const FileId *id) {
   return nanoseconds(&ts) - last > grain;
 }
 
-bool os_file_readable (const char *path) {
-  return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0;
+FileSeen os_file_look (const char *path) {
+  if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0) return FILE_READABLE;
+  return errno == ENOENT ? FILE_ABSENT : FILE_OTHER;
+}
+
+bool os_file_readable (const char *path) { return os_file_look(path) == FILE_READABLE; }
+
+bool os_file_absent (const char *path) {
+  struct stat st;
+  return lstat(path, &st) != 0 && errno == ENOENT;
 }
 
 int os_ready (int fd, int modes) {

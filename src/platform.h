@@ -90,10 +90,14 @@ typedef struct FileId {
   int64_t mtime, ctime;                /* nanoseconds since 1970 */
 } FileId;
 bool os_file_id (const char *path, FileId *id);    /* false: no regular file */
+bool os_dir_id (const char *path, FileId *id);     /* false: no directory */
 bool file_id_equal (const FileId *a, const FileId *b);
 /* Has it been left alone long enough that a further change would show in its times? */
 bool os_file_rested (const FileId *id);
 bool os_file_readable (const char *path);          /* could it be opened to be read? */
+typedef enum FileSeen { FILE_READABLE, FILE_ABSENT, FILE_OTHER } FileSeen;
+FileSeen os_file_look (const char *path);          /* FILE_ABSENT: or a link that leads nowhere */
+bool os_file_absent (const char *path);            /* there is not even a link */
 /* Which of 'read' and 'write' a descriptor is ready for, 1 and 2 or-ed (an error or the other
 ** side's end counts for all that was asked); 0: none; -1: errno. */
 int os_ready (int fd, int modes);

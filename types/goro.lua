@@ -773,6 +773,8 @@ function goro.num_goroutine() end
 ---@field spinning_workers integer how many look for work
 ---@field compiled integer source files compiled for require, loadfile and dofile
 ---@field compile_hits integer loads that needed no compiler
+---@field searches integer times that a module's file was looked for on a path
+---@field search_hits integer those whose answer was remembered and still held
 ---@field images integer images of functions and of modules that are in use
 ---@field image_bytes integer what they take
 ---@field module_images goro.ModuleImage[] sets of modules that goroutines asked for

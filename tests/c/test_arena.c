@@ -35,9 +35,38 @@ static void random_use (size_t first, bool inner) {
     b->mark = (unsigned char)test_random(&seed);
     if (p != NULL) memset(p, b->mark, size);
     CHECK(arena_used(a) == used);
+    if (k % 30000 == 0) arena_fine(a, k % 60000 == 0);
+    if (k % 7000 == 0) arena_trim(a);
     if (k % 1000 == 0)
       for (i = 0; i < BLOCKS; i++) check_block(&blocks[i]);
   }
+  arena_free(a, NULL);
+}
+
+/* What is free as a whole is given back, and nothing else. */
+static void trim (void) {
+  static unsigned char *p[3000];
+  Arena *a = arena_new(1024, false);
+  size_t i, full, empty = arena_extent(a);
+  CHECK(!arena_fine(a, true) && arena_fine(a, true));
+  for (i = 0; i < 3000; i++) {
+    p[i] = arena_realloc(a, NULL, 0, 40);
+    memset(p[i], (int)(i % 251), 40);
+  }
+  full = arena_extent(a);
+  arena_trim(a);
+  CHECK(arena_extent(a) == full);
+  for (i = 0; i < 3000; i++)
+    if (i % 1000 != 0) arena_realloc(a, p[i], 40, 0);
+  CHECK(arena_extent(a) == full);
+  arena_trim(a);
+  CHECK(arena_extent(a) < empty + full / 10 && arena_used(a) == 3 * 40);
+  for (i = 0; i < 3000; i++) {
+    if (i % 1000 != 0) p[i] = arena_realloc(a, NULL, 0, 40);
+    else CHECK(p[i][39] == i % 251);
+    memset(p[i], (int)(i % 251), 40);
+  }
+  for (i = 0; i < 3000; i++) CHECK(p[i][0] == i % 251 && p[i][39] == i % 251);
   arena_free(a, NULL);
 }
 
@@ -96,8 +125,9 @@ int main (void) {
   random_use(8192, false);
   random_use(0, false);
   random_use(65536, true);
+  trim();
   limit();
   copies();
-  puts("arena: blocks, limit, copies");
+  puts("arena: blocks, limit, copies, what is given back");
   return 0;
 }
