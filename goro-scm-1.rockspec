@@ -54,6 +54,7 @@ build = {
         "src/context.c",
         "src/costate.c",
         "src/debug.c",
+        "src/depot.c",
         "src/encode.c",
         "src/encode_class.c",
         "src/encode_make.c",

@@ -17,6 +17,11 @@
 #include "chan.h"
 #include "debug.h"
 
+#define MALLOC_GRAIN 16u               /* at least that: a max_align_t */
+
+_Static_assert(sizeof(void *) != 8 || (offsetof(Chan, lock) == CHAN_LINE &&
+               offsetof(Chan, sendq) + sizeof(WaitQ) == 2 * CHAN_LINE), "one line");
+
 void chan_fini (Chan *c) {
   int64_t i, n = load_rlx(&c->count);
   goro_check(c->recvq.head == NULL && c->sendq.head == NULL && !c->counted);
@@ -27,8 +32,9 @@ void chan_fini (Chan *c) {
 }
 
 static void chan_destroy (Obj *o) {
-  chan_fini((Chan *)o);
-  free(o);
+  Chan *c = (Chan *)o;
+  chan_fini(c);
+  free(c->block);
 }
 
 bool chan_init (Chan *c, int64_t cap, uint8_t type, const char *name,
@@ -44,7 +50,7 @@ bool chan_init (Chan *c, int64_t cap, uint8_t type, const char *name,
     c->number = add_rlx(&last, 1) + 1;
   }
 #endif
-  c->cap = cap;
+  c->cap = (int32_t)cap;
   c->type = type;
   if ((cap > 0 && (c->buf = calloc((size_t)cap, sizeof *c->buf)) == NULL) ||
       (name != NULL && (c->name = strdup(name)) == NULL)) {
@@ -54,11 +60,17 @@ bool chan_init (Chan *c, int64_t cap, uint8_t type, const char *name,
   return true;
 }
 
+/* (aligned_alloc would do the same at several times the price) */
 Chan *chan_new (int64_t cap, uint8_t type, const char *name) {
-  Chan *c = malloc(sizeof *c);
-  if (c == NULL || chan_init(c, cap, type, name, chan_destroy)) return c;
-  free(c);
-  return NULL;
+  void *block = malloc(sizeof(Chan) + CHAN_LINE - MALLOC_GRAIN);
+  Chan *c = (Chan *)(((uintptr_t)block + CHAN_LINE - 1) & ~(uintptr_t)(CHAN_LINE - 1));
+  if (block == NULL) return NULL;
+  if (!chan_init(c, cap, type, name, chan_destroy)) {
+    free(block);
+    return NULL;
+  }
+  c->block = block;
+  return c;
 }
 
 /* ---- c->lock held ---- */
@@ -89,7 +101,6 @@ static void buf_put (Chan *c, const Value *v) {
 
 static void buf_get (Chan *c, Value *v) {
   *v = c->buf[c->first];
-  c->buf[c->first] = NIL_VALUE;
   if (++c->first == c->cap) c->first = 0;
   store_rlx(&c->count, load_rlx(&c->count) - 1);
 }
@@ -151,6 +162,7 @@ static ChanResult operate (Chan *c, M *m, G *g, Value *v, bool send, bool block)
   GList ready = { NULL, NULL };
   ChanResult r;
   lock_acquire(&c->lock);
+  lock_count_use(&c->lock);
   r = send ? try_send(c, v, &ready) : try_recv(c, v, &ready);
   if (r == CHAN_BUSY && block) {
     Sudog *s = &g->own;

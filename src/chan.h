@@ -10,21 +10,30 @@
 
 typedef enum ChanResult { CHAN_OK, CHAN_CLOSED, CHAN_BUSY, CHAN_WAIT } ChanResult;
 
+/*
+** What each operation writes stands in one line of the cache, apart from what they all only read:
+** two Ps that use one channel take that line from each other.  (chan_new sees to it; a channel that
+** is part of something larger lies where that does.)
+*/
+#define CHAN_LINE 64
+
 typedef struct Chan {
   Obj obj;
-  Lock lock;                           /* RANK_CHAN */
-  bool closed;                         /* [L] */
+  int32_t cap;                         /* [I] */
   uint8_t type;                        /* [I] what layer 6 checks on send; 0: anything */
+  Value *buf;                          /* [I] cap slots, which are [L] */
   char *name;                          /* [I] or NULL */
   void (*on_close) (struct Chan *);    /* [I] or NULL: called by who closes it, no lock held */
-  int64_t cap;                         /* [I] */
+  Host *host;                          /* [I] whose timers may end a receive; NULL: none will */
+  void *block;                         /* [I] chan_new's: what malloc gave */
+  /* the line */
+  Lock lock;                           /* RANK_CHAN */
+  bool closed;                         /* [L] */
+  bool timed;                          /* [L] one is set that will */
+  bool counted;                        /* [L] in host->ntimers: C4 */
   _Atomic(int64_t) count;              /* [L] values in buf; read by len() without */
   int64_t first;                       /* [L] the oldest one's place */
   WaitQ recvq, sendq;                  /* [L] */
-  Host *host;                          /* [I] whose timers may end a receive; NULL: none will */
-  bool timed;                          /* [L] one is set that will */
-  bool counted;                        /* [L] in host->ntimers: C4 */
-  Value *buf;                          /* [L] cap slots */
 #if defined(GORO_CHAOS)
   uintptr_t number;                    /* [I] addresses differ from run to run, this does not */
 #endif
@@ -37,7 +46,7 @@ typedef struct Chan {
 #define chan_order(c) ((uintptr_t)(c))
 #endif
 
-#define CHAN_MAX_CAP INT64_C(0x7fffffff)
+#define CHAN_MAX_CAP INT32_MAX
 
 Chan *chan_new (int64_t cap, uint8_t type, const char *name);   /* NULL: no memory */
 /* The same for one that is part of something larger, which has its own 'destroy'. */

@@ -13,6 +13,7 @@
 #define GORO_G_H
 
 #include <stddef.h>
+#include "depot.h"
 #include "lock.h"
 #include "msg.h"
 #include "timers.h"
@@ -222,8 +223,7 @@ struct M {
   uint32_t nhosts;                     /* [L:sched] host threads: hosts opened on it */
   void *iobuf;                         /* [O] conn.c's: a spare buffer */
   void *from;                          /* layer 5's: an idle lua_State, for C stack depth */
-  G *spare;                            /* [O] blocks of goroutines that ended here */
-  uint32_t nspare;                     /* [O] */
+  Stock spare;                         /* [O] blocks of goroutines that ended here */
   void *pool;                          /* [O] layer 5's: memory of states that have ended */
   volatile bool sleeps;                /* [O] hosts: in host_sleep; for the signal handler */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */
@@ -232,14 +232,11 @@ struct M {
   _Atomic(uint32_t) tracing;           /* [A] it is about to write one */
 };
 
+/* What each call reads and what each goroutine's start and end write are lines of their own: a Host
+** is allocated at a multiple of 64. */
 struct Host {
-  _Atomic(uint32_t) refs;              /* [A] its goroutines and its state */
-  Lock lock;                           /* RANK_HOST */
   G *main;                             /* [I] goroutine 1 */
   uint32_t number;                     /* [I] tells it from others, in traces */
-  G *all;                              /* [L] goroutines but main */
-  _Atomic(int64_t) ng;                 /* [A] how many of them */
-  _Atomic(uint64_t) lastid;            /* [A] */
   _Atomic(uint32_t) closing;           /* [A] 1: goroutines are being ended; 2: the rest is left */
   _Atomic(uint32_t) exiting;           /* [A] a goroutine called os.exit: the main script stands */
   _Atomic(int64_t) ntimers;            /* [A] timers that could wake one of its goroutines, and
@@ -248,6 +245,11 @@ struct Host {
   Host *next;                          /* [L:sched] all hosts */
   void *state;                         /* layer 5's */
   void (*drop) (Host *h);              /* [I] layer 5's: frees it, with the last reference */
+  _Alignas(64) Lock lock;              /* RANK_HOST */
+  _Atomic(uint32_t) refs;              /* [A] its goroutines and its state */
+  G *all;                              /* [L] goroutines but main */
+  _Atomic(int64_t) ng;                 /* [A] how many of them */
+  _Atomic(uint64_t) lastid;            /* [A] */
 };
 
 #pragma GCC visibility pop

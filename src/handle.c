@@ -23,12 +23,12 @@ static void release (Handle *h) {
     if (h->next != NULL) h->next->prev = h->prev;
     h->owner = NULL;
   }
-  obj_unref(o);
+  obj_unref_n(o, 1u + h->spare);
 }
 
 void handle_release_all (State *s) {   /* (their memory goes with them) */
   Handle *h;
-  for (h = s->handles; h != NULL; h = h->next) obj_unref(h->o);
+  for (h = s->handles; h != NULL; h = h->next) obj_unref_n(h->o, 1u + h->spare);
   s->handles = NULL;
   s->bound = 0;
 }

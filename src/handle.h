@@ -25,6 +25,7 @@ typedef struct Handle {
   State *owner;                        /* whose list it is in, or NULL */
   uint8_t view;
   uint8_t slot;                        /* bound: its place in the keep; else 0 */
+  uint16_t spare;                      /* references to 'o' more than one: lend() */
   uint32_t held;                       /* how often this state's goroutine holds it, where its
                                           bindings count that */
 } Handle;

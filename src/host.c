@@ -14,8 +14,9 @@
 
 Host *host_new (void) {
   static _Atomic(uint32_t) last;
-  Host *h = calloc(1, sizeof *h);
+  Host *h = aligned_alloc(_Alignof(Host), sizeof *h);
   G *g = calloc(1, sizeof *g);
+  if (h != NULL) memset(h, 0, sizeof *h);
   if (h == NULL || g == NULL) {
     free(h);
     free(g);
@@ -47,43 +48,46 @@ void host_unref (Host *h) {
 }
 
 /*
-** A G and what layer 5 keeps of it are one block.  Each M keeps a few of those that ended on it
-** for the next ones, not where a sanitizer should see that they are free.
+** A G and what layer 5 keeps of it are one block.  They go through a depot, all zero but for their
+** first word: who ends a goroutine, and has it in its cache, clears it, and who starts one writes
+** only what is not zero.
 */
-#define MAX_SPARE 64
+#define BATCHES 4
+
+static Depot gs = { .lock = { .rank = RANK_LEAF }, .most = BATCHES };
+
+static size_t g_size (void) { return sizeof(G) + sched.hooks.room; }
 
 static G *g_alloc (void) {
-  size_t size = sizeof(G) + sched.hooks.room;
   M *m = sched_m();
-  G *g = m != NULL ? m->spare : NULL;
-  if (g != NULL) {
-    m->spare = g->link;
-    m->nspare--;
-  }
-  else if ((g = slab_alloc(size)) == NULL) return NULL;
-  memset(g, 0, size);
+  G *g = GORO_POOLS && m != NULL ? stock_take(&m->spare, &gs) : NULL;
+  if (g != NULL) g->link = NULL;
+  else if ((g = slab_alloc(g_size())) != NULL) memset(g, 0, g_size());
   return g;
+}
+
+static void free_list (Kept *k) {
+  while (k != NULL) {
+    Kept *next = k->next;
+    slab_free(k, g_size());
+    k = next;
+  }
 }
 
 static void g_release (G *g) {
   M *m = sched_m();
   free(g->many);
-  if (!GORO_POOLS || m == NULL || m->nspare >= MAX_SPARE)
-    slab_free(g, sizeof *g + sched.hooks.room);
+  if (!GORO_POOLS || m == NULL) slab_free(g, g_size());
   else {
-    g->link = m->spare;
-    m->spare = g;
-    m->nspare++;
+    memset(g, 0, g_size());
+    free_list(stock_keep(&m->spare, &gs, g));
   }
 }
 
 void g_spare_drop (M *m) {
-  while (m->spare != NULL) {
-    G *g = m->spare;
-    m->spare = g->link;
-    slab_free(g, sizeof *g + sched.hooks.room);
-  }
-  m->nspare = 0;
+  free_list(m->spare.first);
+  m->spare.first = NULL;
+  m->spare.n = 0;
 }
 
 G *g_new (Host *h) {

@@ -276,8 +276,8 @@ static void forget_files (Image *img) {
   while (img->nsearches > 0) search_drop(&img->searches[--img->nsearches]);
 }
 
-void image_unref (Image *img) {
-  if (img == NULL || sub_acqrel(&img->refs, 1) != 1) return;
+void image_unref_n (Image *img, uint32_t n) {
+  if (img == NULL || sub_acqrel(&img->refs, n) != n) return;
   drop(img);
   forget_files(img);
   free(img->files);
@@ -318,11 +318,12 @@ static Image *evict (const Image *stays) {         /* images.lock held */
 }
 
 static Image *new_entry (char *code, size_t len, uint64_t hash, const Slots *slots) {
-  Image *img = calloc(1, sizeof *img);
+  Image *img = aligned_alloc(_Alignof(Image), sizeof *img);
   if (img == NULL) {
     free(code);
     return NULL;
   }
+  memset(img, 0, sizeof *img);
   store_rlx(&img->refs, 2);            /* the list's and the caller's */
   img->code = code;
   img->len = len;

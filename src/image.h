@@ -31,11 +31,13 @@ typedef struct ModFile { char *path; FileId id; } ModFile;
 /* What was looked for, and found; 'file' NULL: nothing.  'path' is the heritage's, or 'own'. */
 typedef struct ModSearch { char *name, *own, *file; const char *path; } ModSearch;
 
+/* (what goroutines write that end, and those that start some, are lines of their own) */
 typedef struct Image {
   _Atomic(uint32_t) refs;              /* [A] the list's, goroutines', states' that start some */
-  _Atomic(uint32_t) phase;             /* [A] see image.c */
+  _Alignas(64) _Atomic(uint32_t) phase;          /* [A] see image.c */
   _Atomic(uint32_t) asked;             /* [A] how often, by and by forgotten */
-  struct Image *next;                  /* [L:images] */
+  _Atomic(uint64_t) started;           /* [A] goroutines from it */
+  _Alignas(64) struct Image *next;     /* [L:images] */
   uint64_t hash;                       /* [I] its key ... */
   size_t len;
   char *code;                          /* a function's; or the names of modules, NULs behind */
@@ -49,7 +51,6 @@ typedef struct Image {
   ModSearch *searches;                 /* how they were found */
   uint32_t nsearches;
   _Atomic(int64_t) looked;             /* [A] when they were looked at */
-  _Atomic(uint64_t) started;           /* [A] goroutines from it */
   Arena *arena;                        /* [I] once it is ready, as all below */
   lua_State *L;
   uint32_t *pointers;                  /* offsets of words that point into the arena */
@@ -71,8 +72,9 @@ Image *image_find (char *code, size_t len, uint64_t hash, const Slots *slots);
 /* Can it be used?  Counts how often it is asked for, and makes it when that seems worth it. */
 bool image_ready (Image *img);
 bool image_is_for (const Image *img, const Slots *slots);
-void image_unref (Image *img);
 void search_drop (ModSearch *q);
+void image_unref_n (Image *img, uint32_t n);       /* that many references; NULL: none */
+static inline void image_unref (Image *img) { image_unref_n(img, 1); }
 
 /* For modimage.c.  The entry for these names and this heritage, a new reference, or NULL. */
 Image *image_find_modules (const char *names, size_t len, Heritage *h);

@@ -404,11 +404,9 @@ static void look_at (Search *x, uint32_t n, bool first) {
   int32_t i;
   if (first) collect(L);
   for (h = s->handles; h != NULL; h = h->next) {
-    if (handle_alive(L, h)) reach(f, h->o, true);
-    else {
-      int64_t k = item_of(x, h->o);
-      if (k >= 0) x->items[k].counted++;           /* NOLINT: item_of has made items */
-    }
+    int64_t k = item_of(x, h->o);
+    if (k >= 0) x->items[k].counted += 1u + h->spare;          /* NOLINT: item_of has made items */
+    if (handle_alive(L, h)) reach(f, h->o, false);
   }
   if (s->ending != NULL && s->ends != NULL) {
     int64_t k = item_of(x, s->ends);

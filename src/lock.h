@@ -30,6 +30,7 @@ typedef struct Lock {
   _Atomic(uint32_t) gen;               /* [A] what sleepers wait on: counts wake-ups */
   _Atomic(uint8_t) sleepers;           /* [A] somebody sleeps, or may (see lock.c) */
   uint8_t rank;                        /* [I] */
+  _Atomic(uint16_t) uses;              /* [A] counted by who holds it, RANK_CHAN's: see lock.c, TURNS */
 } Lock;
 
 /* Where this thread says (1) that it sleeps for a Lock, NULL: nowhere.  Such a sleep is short, if
@@ -62,6 +63,10 @@ static inline void lock_release (Lock *l) {
   store_rel(&l->word, 0);
   fence_light();                       /* pairs with the heavy one in lock_slow */
   if (load_rlx(&l->sleepers) != 0) lock_wake(l);
+}
+
+static inline void lock_count_use (Lock *l) {      /* held */
+  store_rlx(&l->uses, (uint16_t)(load_rlx(&l->uses) + 1));
 }
 
 void doze (int64_t ns);                 /* where there is nothing to be woken by; may be shorter */

@@ -73,8 +73,7 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   s->start_image = st;
   s->image = img;
   s->making = making;
-  s->heritage = h.s->heritage;
-  obj_ref(&s->heritage->o);
+  s->heritage = heritage_lend(h.s);
   s->origin = origin_here(L, h.s);
   s->creator = h.g->id;
   s->ninits = load_acq(&h.s->hs->ninits);
@@ -88,8 +87,7 @@ void go_kit (lua_State *L, Here h, int arg, GoKit *k) {
   heritage_of(L, h.s);
   m = msg_from_lua(L, h.s, arg, lua_gettop(L) - arg + 1);
   k->start = m;
-  k->heritage = h.s->heritage;
-  obj_ref(&k->heritage->o);
+  k->heritage = heritage_lend(h.s);
   k->origin = origin_here(L, h.s);
   k->creator = h.g->id;
 }

@@ -1,16 +1,14 @@
 /*
 ** msg.c - messages in flight.  Layer 2.
 **
-** SPARE MESSAGES.  Messages of the first size are made by one thread and freed by another, which is
-** what malloc does worst (each free would go into the other thread's arena).  So a thread keeps up
-** to SPARE of those that it frees; what is more goes, BATCH at a time, to a pool, from which threads
-** that have none take a batch.  A thread that ends gives its own back.
+** Blocks of messages of the first size are made by one thread and freed by another: they go through
+** a depot.  A thread that ends gives back what it keeps.
 */
 #include <pthread.h>
 #include <stdlib.h>
 #include "big.h"
 #include "debug.h"
-#include "lock.h"
+#include "depot.h"
 #include "msg.h"
 
 Msg *msg_new_string (const char *s, size_t len) {
@@ -27,24 +25,17 @@ Msg *msg_new_string (const char *s, size_t len) {
 }
 
 #define FIRST_ROOM 192                 /* a small record fits without a second allocation */
-#define BATCH 32
-#define SPARE (2 * BATCH)
-#define BATCHES 64
+_Static_assert(sizeof(Msg) + FIRST_ROOM >= MSG_BLOCK, "what else is made in such blocks fits");
 
-typedef struct Spare { struct Spare *next; } Spare;
-
-static __thread Spare *mine __attribute__((tls_model("initial-exec")));
-static __thread int nmine __attribute__((tls_model("initial-exec")));
+static Depot depot = { .lock = { .rank = RANK_LEAF }, .most = DEPOT_MOST };
+static __thread Stock mine __attribute__((tls_model("initial-exec")));
 static __thread bool registered __attribute__((tls_model("initial-exec")));
-static Lock lock = { .rank = RANK_LEAF };
-static Spare *batches[BATCHES];        /* [L] */
-static _Atomic(int32_t) nbatches;      /* [A] changed under the lock */
 static pthread_key_t at_end;
 static bool has_key;
 
-static void free_spares (Spare *k) {
+static void free_list (Kept *k) {
   while (k != NULL) {
-    Spare *next = k->next;
+    Kept *next = k->next;
     free(k);
     k = next;
   }
@@ -52,9 +43,9 @@ static void free_spares (Spare *k) {
 
 static void thread_ends (void *arg) {
   (void)arg;
-  free_spares(mine);
-  mine = NULL;
-  nmine = 0;
+  free_list(mine.first);
+  mine.first = NULL;
+  mine.n = 0;
 }
 
 __attribute__((constructor)) static void make_key (void) {
@@ -69,52 +60,18 @@ static bool may_keep (void) {
 }
 
 /* (where GORO_POOLS says no, each is malloc's) */
-static void *spare_take (void) {
-  Spare *k = mine;
-  if (!GORO_POOLS) return malloc(sizeof(Msg) + FIRST_ROOM);
-  if (k == NULL && load_rlx(&nbatches) > 0 && may_keep()) {
-    lock_acquire(&lock);
-    if (load_rlx(&nbatches) > 0) {
-      k = batches[load_rlx(&nbatches) - 1];
-      store_rlx(&nbatches, load_rlx(&nbatches) - 1);
-    }
-    lock_release(&lock);
-    if (k != NULL) nmine = BATCH;
-  }
-  if (k == NULL) return malloc(sizeof(Msg) + FIRST_ROOM);
-  mine = k->next;
-  nmine--;
-  return k;
+void *msg_block_new (void) {
+  void *p = may_keep() ? stock_take(&mine, &depot) : NULL;
+  return p != NULL ? p : malloc(sizeof(Msg) + FIRST_ROOM);
 }
 
-static void spare_give (void *p) {
-  Spare *k = p, *rest;
-  int i;
-  if (!may_keep()) {
-    free(p);
-    return;
-  }
-  k->next = mine;
-  mine = k;
-  if (++nmine < SPARE) return;
-  for (i = 1; i < BATCH; i++) k = k->next;
-  rest = k->next;                      /* 'mine' to 'k' are a batch */
-  k->next = NULL;
-  k = mine;
-  mine = rest;
-  nmine -= BATCH;
-  lock_acquire(&lock);
-  if (load_rlx(&nbatches) < BATCHES) {
-    batches[load_rlx(&nbatches)] = k;
-    store_rlx(&nbatches, load_rlx(&nbatches) + 1);
-    k = NULL;
-  }
-  lock_release(&lock);
-  free_spares(k);
+void msg_block_free (void *p) {
+  if (may_keep()) free_list(stock_keep(&mine, &depot, p));
+  else free(p);
 }
 
 Msg *msg_new (void) {
-  Msg *m = spare_take();
+  Msg *m = msg_block_new();
   if (m == NULL) return NULL;
   memset(m, 0, sizeof *m);
   store_rlx(&m->refs, 1);
@@ -162,7 +119,7 @@ void msg_free (Msg *m) {
   if (msg_is_shared(m) && sub_acqrel(&m->refs, 1) != 1) return;
   for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
   if (m->objs != m->few) free(m->objs);
-  if (m->bytes == (char *)(m + 1) && m->cap == FIRST_ROOM) spare_give(m);
+  if (m->bytes == (char *)(m + 1) && m->cap == FIRST_ROOM) msg_block_free(m);
   else if (m->bytes == (char *)(m + 1)) big_free(m, sizeof *m + m->cap);
   else {
     big_free(m->bytes, m->cap);

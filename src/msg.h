@@ -30,6 +30,22 @@ static inline Obj *obj_ref (Obj *o) { add_rlx(&o->refs, 1); return o; }
 static inline void obj_unref (Obj *o) {
   if (sub_acqrel(&o->refs, 1) == 1) o->destroy(o);
 }
+/*
+** Who hands out one reference after another to what it holds itself takes LENT of them at once: the
+** word is wanted by all those who give theirs back.  '*spare' is what is left; it goes with the
+** lender's own: obj_unref_n(o, 1 + spare).
+*/
+#define LENT 64
+static inline void lend (_Atomic(uint32_t) *refs, uint16_t *spare) {
+  if (*spare == 0) {
+    add_rlx(refs, LENT);
+    *spare = LENT;
+  }
+  --*spare;
+}
+static inline void obj_unref_n (Obj *o, uint32_t n) {
+  if (sub_acqrel(&o->refs, n) == n) o->destroy(o);
+}
 /* For who knows an object without holding it: false if its destruction has begun. */
 static inline bool obj_try_ref (Obj *o) {
   uint32_t n = load_rlx(&o->refs);
@@ -81,6 +97,11 @@ static const Value NIL_VALUE = { { 0 }, V_NIL, 0 };
 
 Msg *msg_new_string (const char *s, size_t len);   /* NULL: no memory */
 Msg *msg_new (void);                               /* empty, to be written; NULL: no memory */
+/* Blocks of at least MSG_BLOCK bytes, as messages are made in: for what is as short-lived.  NULL: no
+** memory. */
+#define MSG_BLOCK 256
+void *msg_block_new (void);
+void msg_block_free (void *p);
 bool msg_reserve (Msg *m, size_t more);            /* room for 'more' bytes behind len */
 static inline bool msg_room (Msg *m, size_t more) {            /* the same, where there mostly is */
   return m->cap - m->len >= more || msg_reserve(m, more);

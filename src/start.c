@@ -24,8 +24,16 @@
 
 typedef struct CodeSlot {
   const void *code;                    /* NULL: unused */
-  Image *img;                          /* counted */
+  Image *img;                          /* counted ... */
+  uint16_t spare;                      /* ... and so many times more: lend() */
 } CodeSlot;
+
+static void slot_clear (CodeSlot *slot) {
+  image_unref_n(slot->img, 1u + slot->spare);
+  slot->code = NULL;
+  slot->img = NULL;
+  slot->spare = 0;
+}
 
 /* ---------------------------------------------------------------- what the slots hold */
 
@@ -35,6 +43,7 @@ typedef struct Look {
   Slots slots;
   bool strings;
   Value v[MAX_SLOTS];                  /* objects not counted, strings not copied yet */
+  Handle *h[MAX_SLOTS];                /* objects' */
 } Look;
 
 static bool is_goro (lua_State *L) {   /* the table on top: the module? */
@@ -73,6 +82,7 @@ static int look_at_handle (Look *k, Value *v) {
       return SLOT_SAME + i;
   v->tag = V_OBJ;
   v->u.o = h->o;
+  k->h[k->slots.n] = h;
   return kind;
 }
 
@@ -182,8 +192,11 @@ static Image *find_by_bytes (Look *k, uint64_t h) {
   return code == NULL ? NULL : image_find(code, len, code_hash(code, len, h), &k->slots);
 }
 
-/* The image for what was looked at; not counted: the slot has it. */
-static Image *find (Look *k, State *s, Image **own) {
+/*
+** The image for what was looked at; not counted: the slot has it, or the state that it made, or it
+** is '*own'.  '*spare': whose holder's, where references are lent; NULL: one must be taken.
+*/
+static Image *find (Look *k, State *s, Image **own, uint16_t **spare) {
   lua_State *L = k->L;
   const void *code = code_of(L, k->f);
   uint64_t h = slots_hash(&k->slots);
@@ -192,19 +205,20 @@ static Image *find (Look *k, State *s, Image **own) {
   *own = NULL;
   if (code == NULL) return *own = find_by_bytes(k, h);
   if (s->image != NULL && s->image->function != NULL && arena_moved(s->image->arena, s->arena, s->image->function) == code &&
-      image_is_for(s->image, &k->slots) && is_kept(L, (int)s->image->nhandles + 1))
+      image_is_for(s->image, &k->slots) && is_kept(L, (int)s->image->nhandles + 1)) {
+    *spare = &s->spare_image;
     return s->image;
+  }
   if (s->code_slots == NULL) {
     s->code_slots = calloc(NCODESLOTS, sizeof *s->code_slots);
     if (s->code_slots == NULL) return NULL;
   }
   i = (int)(((uintptr_t)code >> 4 ^ h) % NCODESLOTS);
   slot = &s->code_slots[i];
+  *spare = &slot->spare;
   if (slot->code == code && image_is_for(slot->img, &k->slots) && is_kept(L, KEEP_CODE + i))
     return slot->img;
-  image_unref(slot->img);
-  slot->code = NULL;
-  slot->img = NULL;
+  slot_clear(slot);
   lua_pushvalue(L, k->f);
   keep_set(L, KEEP_CODE + i);
   slot->img = find_by_bytes(k, h);
@@ -215,7 +229,7 @@ static Image *find (Look *k, State *s, Image **own) {
 void start_forget (State *s) {
   unsigned i;
   if (s->code_slots == NULL) return;
-  for (i = 0; i < NCODESLOTS; i++) image_unref(s->code_slots[i].img);
+  for (i = 0; i < NCODESLOTS; i++) slot_clear(&s->code_slots[i]);
   free(s->code_slots);
   s->code_slots = NULL;
 }
@@ -238,13 +252,15 @@ static Msg *copy_string (Look *k, uint32_t i) {
 
 static Start *take (Look *k) {
   uint32_t i, n = k->slots.n;
-  Start *st = malloc(sizeof *st + n * sizeof *st->v);
+  size_t size = sizeof(Start) + n * sizeof(Value);
+  Start *st = size <= MSG_BLOCK ? msg_block_new() : malloc(size);
   if (st == NULL) return NULL;
+  st->block = size <= MSG_BLOCK;
   st->n = 0;
   st->strings = k->strings;
   for (i = 0; i < n; i++) {
     st->v[i] = k->v[i];
-    if (k->v[i].tag == V_OBJ) obj_ref(k->v[i].u.o);
+    if (k->v[i].tag == V_OBJ) lend(&k->h[i]->o->refs, &k->h[i]->spare);
     else if (k->v[i].tag == V_STR && (st->v[i].u.m = copy_string(k, i)) == NULL) {
       start_free(st);
       return NULL;
@@ -257,6 +273,7 @@ static Start *take (Look *k) {
 Start *start_capture (lua_State *L, State *s, int f, int n, Image **img) {
   Look k;
   Image *own;
+  uint16_t none = 0, *spare = &none;
   Start *st = NULL;
   if (!image_there() || lua_iscfunction(L, f) || load_rlx(&check_on) != 0) return NULL;
   luaL_checkstack(L, LUA_MINSTACK, NULL);
@@ -265,16 +282,17 @@ Start *start_capture (lua_State *L, State *s, int f, int n, Image **img) {
   k.slots.n = 0;
   k.strings = false;
   if (!look(&k, n)) return NULL;
-  *img = find(&k, s, &own);
-  if (*img != NULL && image_ready(*img) && (st = take(&k)) != NULL) add_rlx(&(*img)->refs, 1);
-  image_unref(own);
+  *img = find(&k, s, &own, &spare);
+  if (*img != NULL && image_ready(*img) && (st = take(&k)) != NULL) lend(&(*img)->refs, spare);
+  if (own != NULL) image_unref_n(own, 1u + none);
   return st;
 }
 
 void start_free (Start *st) {
   uint32_t i;
   for (i = 0; i < st->n; i++) value_drop(&st->v[i]);
-  free(st);
+  if (st->block) msg_block_free(st);
+  else free(st);
 }
 
 /* ---------------------------------------------------------------- in the copy */

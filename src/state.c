@@ -176,7 +176,8 @@ Heritage *heritage_of (lua_State *L, State *s) {
     h->o.destroy = destroy_heritage;
     lua_pushnil(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &heritage_key);
-    heritage_unref(s->heritage);
+    if (s->heritage != NULL) obj_unref_n(&s->heritage->o, 1u + s->spare_heritage);
+    s->spare_heritage = 0;
     s->heritage = h;                   /* owned by s: what follows may raise */
     lua_newtable(L);
     lua_replace(L, top + 1);
@@ -271,8 +272,8 @@ void heritage_package (lua_State *L, State *s) {
 
 /* ---------------------------------------------------------------- origins */
 
-void origin_unref (Origin *o) {
-  if (o != NULL && sub_acqrel(&o->refs, 1) == 1) free(o);
+void origin_unref_n (Origin *o, uint32_t n) {
+  if (o != NULL && sub_acqrel(&o->refs, n) == n) free(o);
 }
 
 Origin *origin_here (lua_State *L, State *s) {
@@ -291,10 +292,11 @@ Origin *origin_here (lua_State *L, State *s) {
     store_rlx(&o->refs, 1);
     o->line = ar.currentline;
     memcpy(o->src, ar.short_src, sizeof o->src);
-    origin_unref(s->latest);
+    origin_unref_n(s->latest, 1u + s->spare_origin);
     s->latest = o;
+    s->spare_origin = 0;
   }
-  add_rlx(&o->refs, 1);
+  lend(&o->refs, &s->spare_origin);
   return o;
 }
 
@@ -490,6 +492,16 @@ void state_close (State *s) {
   s->arena = NULL;
 }
 
+/* What goroutines that it starts have, too, with the references that were still to be lent. */
+static void forget_kin (State *s) {
+  if (s->heritage != NULL) obj_unref_n(&s->heritage->o, 1u + s->spare_heritage);
+  s->heritage = NULL;
+  s->spare_heritage = 0;
+  origin_unref_n(s->latest, 1u + s->spare_origin);
+  s->latest = NULL;
+  s->spare_origin = 0;
+}
+
 void state_free (State *s) {
   G *g = s->g;
   g_unlink(g);                         /* nobody looks at it from here on */
@@ -497,11 +509,10 @@ void state_free (State *s) {
   if (s->start_image != NULL) start_free(s->start_image);
   if (s->code_slots != NULL) start_forget(s);
   if (s->making != NULL) modimage_give_up(s);
-  image_unref(s->image);
+  image_unref_n(s->image, 1u + s->spare_image);
   free(s->mods);
-  heritage_unref(s->heritage);
+  forget_kin(s);
   origin_unref(s->origin);
-  origin_unref(s->latest);
   free(s->modref.bloom);
   if (s->classes != NULL) classes_close(s);
   free(s->traceback);
@@ -561,12 +572,9 @@ HostState *hoststate_open (lua_State *L) {
 void hoststate_close (HostState *hs) {
   State *s = &hs->s;
   handle_disown_all(s);
-  heritage_unref(s->heritage);
-  s->heritage = NULL;
+  forget_kin(s);
   free(s->mods);
   s->mods = NULL;
-  origin_unref(s->latest);
-  s->latest = NULL;
   free(s->modref.bloom);
   s->modref.bloom = NULL;
   start_forget(s);

@@ -93,6 +93,9 @@ typedef struct State {
   ModRef modref;                       /* [O] */
   struct Classes *classes;             /* [O] NULL: no class has crossed here */
   struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
+  uint16_t spare_image;                /* [O] references more than one, for goroutines that it */
+  uint16_t spare_heritage;             /* starts: to 'image', 'heritage' and 'latest' (lend) */
+  uint16_t spare_origin;
   struct Image *making;                /* [O] counted; the image it is to make, or NULL */
   struct ModNames *mods;               /* [O] modimage.c's, or NULL */
   struct CodeSlot *code_slots;         /* [O] functions that started goroutines (start.c) */
@@ -183,12 +186,18 @@ void state_prepare (lua_State *L);
 
 Heritage *heritage_of (lua_State *L, State *s);  /* s->heritage, up to date; may raise */
 #define heritage_unref(h) ((h) != NULL ? obj_unref(&(h)->o) : (void)0)
+/* A reference to s->heritage for a goroutine that 's' starts. */
+static inline Heritage *heritage_lend (State *s) {
+  lend(&s->heritage->o.refs, &s->spare_heritage);
+  return s->heritage;
+}
 void heritage_package (lua_State *L, State *s);  /* in a goroutine: to 'package'; may raise */
 void heritage_arg (lua_State *L, State *s);      /* push its 'arg', or nil; may raise */
 
 /* Where the running function of 'L' starts a goroutine; a new reference, NULL: no memory. */
 Origin *origin_here (lua_State *L, State *s);
-void origin_unref (Origin *o);
+void origin_unref_n (Origin *o, uint32_t n);       /* that many references; NULL: none */
+#define origin_unref(o) origin_unref_n((o), 1)
 
 /* Room for 'n' more values on L's stack.  Raises what is in the way: luaL_checkstack says "stack
 ** overflow" when there is no memory, too. */

@@ -4,7 +4,7 @@
 # A new file is added to the table under the name before its dot; * stands for any letters.
 table='
 0 platform atomics debug poison chaos fault ossignal sock process
-1 list heap buf hash lock note big slab arena
+1 list heap buf hash lock note big slab depot arena
 2 g runq chunks paths timers netpoll netpoll_* msg class result
 3 sched forked world stats trace tracefile proc m park waitq handoff sysmon host
 4 chan select waitgroup task mutex rwmutex sync smap alarm fdwait context errgroup sigchan conn lookup
