@@ -14,6 +14,7 @@ SEED ?= 1
 SECONDS ?= 20
 GOROGC ?= 10
 GC_SPECS ?= plain class map errgroup task cond image goroutine context
+IMAGE_SPECS ?= image modimage load modules plain class marshal task goroutine once context
 CHAOS_SPECS ?= chan select mutex rwmutex waitgroup cond semaphore once task
 PREFIX ?= /usr/local
 
@@ -44,7 +45,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-cppcheck lint-rockspec \
-  debug asan tsan valgrind gc gc-short chaos histories soak mutants alarms stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind images gc gc-short chaos histories soak mutants alarms stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -200,6 +201,14 @@ gc: $(debug_build)                             ## the specs with collections all
 # What holds most by addresses alone; the whole takes minutes.
 gc-short:
 	$(MAKE) --no-print-directory gc SPECS="$(GC_SPECS:%=spec/%_spec.lua)"
+
+# The specs that images matter to, with one for every start, and with none; all: GOROIMAGE=0 make specs.
+images: $(release_build)                       ## IMAGE_SPECS with GOROIMAGE=always, and 0
+	@for way in always 0; do \
+	  echo "== specs, GOROIMAGE=$$way"; \
+	  GOROIMAGE=$$way GOROMAXPROCS=2 timeout --foreground -k 10 $(TIMEOUT) tools/lua tools/busted.lua \
+	    --ignore-lua --exclude-tags=lifecycle$(comma)valgrind $(IMAGE_SPECS:%=spec/%_spec.lua) || exit 1; \
+	done
 
 stress: release debug                     ## the specs N times (N=20), seeded, 1 to 8 processors
 	tools/stress.sh $(N) $(call busted,--exclude-tags=nostress$(comma)lifecycle$(comma)valgrind --shuffle)
