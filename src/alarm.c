@@ -43,7 +43,7 @@ static void clock_fire (Timer *t, int64_t now, GList *ready) {
 
 static void clock_destroy (Obj *o) {
   Clock *k = (Clock *)o;
-  timer_stop(&k->t);
+  timer_stop(&k->t.t);
   chan_fini(&k->c);
   free(k);
 }
@@ -51,7 +51,7 @@ static void clock_destroy (Obj *o) {
 static AlarmResult clock_set (Clock *k, M *m, int64_t when, int64_t period) {
   k->period = period;
   chan_set_timed(&k->c, true);         /* before it can fire */
-  if (timer_add(&k->t, when, shard_of(m))) return ALARM_IDLE;
+  if (timer_add(&k->t.t, when, shard_of(m))) return ALARM_IDLE;
   chan_set_timed(&k->c, false);
   return ALARM_NOMEM;
 }
@@ -66,8 +66,8 @@ Clock *clock_new (M *m, Host *h, int64_t when, int64_t period) {
   k->c.host = h;
   lock_init(&k->lock, RANK_ALARM);
   memset(&k->t, 0, sizeof k->t);
-  k->t.fire = clock_fire;
-  k->t.owner = h;
+  k->t.t.fire = clock_fire;
+  timer_own(&k->t, h, NULL);
   if (clock_set(k, m, when, period) == ALARM_NOMEM) {
     clock_destroy(&k->c.obj);
     return NULL;
@@ -77,7 +77,7 @@ Clock *clock_new (M *m, Host *h, int64_t when, int64_t period) {
 }
 
 static AlarmResult stop (Clock *k) {   /* k->lock held */
-  bool set = timer_stop(&k->t), full;
+  bool set = timer_stop(&k->t.t), full;
   GORO_POINT();
   chan_set_timed(&k->c, false);
   full = chan_clear(&k->c);
@@ -133,9 +133,8 @@ void later_init (Later *l, Obj *obj, Host *h, void (*run) (Later *l, M *m)) {
   memset(l, 0, sizeof *l);
   lock_init(&l->lock, RANK_ALARM);
   l->due.run = later_due;
-  l->t.fire = later_fire;
-  l->t.drop = later_drop;
-  l->t.owner = h;
+  l->t.t.fire = later_fire;
+  timer_own(&l->t, h, later_drop);
   l->obj = obj;
   l->host = h;
   l->run = run;
@@ -144,7 +143,7 @@ void later_init (Later *l, Obj *obj, Host *h, void (*run) (Later *l, M *m)) {
 AlarmResult later_stop (Later *l) {    /* the caller holds it */
   bool set;
   lock_acquire(&l->lock);
-  set = timer_stop(&l->t);
+  set = timer_stop(&l->t.t);
   lock_release(&l->lock);
   if (set) unset(l);
   return set ? ALARM_STOPPED : ALARM_IDLE;
@@ -153,13 +152,13 @@ AlarmResult later_stop (Later *l) {    /* the caller holds it */
 AlarmResult later_reset (Later *l, M *m, int64_t when) {
   bool set, ok;
   lock_acquire(&l->lock);
-  set = timer_stop(&l->t);
+  set = timer_stop(&l->t.t);
   GORO_POINT();
   if (!set) {                          /* else both are there already */
     add_acqrel(&l->host->ntimers, 1);
     obj_ref(l->obj);
   }
-  ok = timer_add(&l->t, when, shard_of(m));
+  ok = timer_add(&l->t.t, when, shard_of(m));
   lock_release(&l->lock);
   if (!ok) {
     unset(l);

@@ -13,7 +13,7 @@
 typedef struct Clock {
   Chan c;                              /* first: it is the object */
   Lock lock;                           /* RANK_ALARM: who sets and stops the timer, one by one */
-  Timer t;
+  OwnedTimer t;
   int64_t period;                      /* [L, timer not set] tickers: nanoseconds; 0: once */
 } Clock;
 
@@ -42,7 +42,7 @@ AlarmResult clock_reset (Clock *k, M *m, int64_t when, int64_t period);
 typedef struct Later Later;
 struct Later {
   Due due;
-  Timer t;
+  OwnedTimer t;
   Lock lock;                           /* RANK_ALARM */
   Obj *obj;                            /* [I] */
   Host *host;                          /* [I] */

@@ -125,7 +125,7 @@ bool context_cancel (Context *c, M *m, Value *cause) {
   while (stopped != NULL) {
     Context *x = stopped;
     stopped = x->chain;
-    timer_stop(&x->timer);
+    timer_stop(&x->timer.t);
     obj_unref(&x->obj);
   }
   value_drop(cause);
@@ -152,7 +152,7 @@ static void context_destroy (Obj *o) {
         unlink_child(c);
         lock_release(&c->root->lock);
       }
-      if (c->own_timer) timer_stop(&c->timer);     /* before the check: it may be firing */
+      if (c->own_timer) timer_stop(&c->timer.t);   /* before the check: it may be firing */
       goro_check(c->children == NULL && c->waiters == NULL && c->done == NULL);
     }
     value_drop(&c->key);
@@ -182,9 +182,9 @@ static bool set_timer (Context *c, M *m) {
     store_rlx(&c->err, CTX_DEADLINE);  /* nobody knows it yet */
     return true;
   }
-  c->timer.fire = fire;
-  c->timer.owner = c->host;
-  if (!timer_add(&c->timer, c->deadline, m->p != NULL ? m->p->id : 0)) return false;
+  c->timer.t.fire = fire;
+  timer_own(&c->timer, c->host, NULL);
+  if (!timer_add(&c->timer.t, c->deadline, m->p != NULL ? m->p->id : 0)) return false;
   c->own_timer = true;
   sched_timer_added(c->deadline);
   return true;
@@ -219,7 +219,7 @@ Context *context_new (Context *parent, M *m, Host *h, int64_t deadline) {
     }
   }
   lock_release(&c->root->lock);
-  if (ended && c->own_timer) timer_stop(&c->timer);
+  if (ended && c->own_timer) timer_stop(&c->timer.t);
   return c;
 }
 

@@ -32,7 +32,7 @@ struct Context {
   int64_t deadline;                    /* [I] its own or one above, FOREVER: none */
   Host *host;                          /* [I] of who made it */
   bool own_timer;                      /* [I] the deadline is its own: 'timer' is set */
-  Timer timer;
+  OwnedTimer timer;
 };
 
 /* How long a call may wait: until a moment (FOREVER, 0: don't), and while 'ctx', if there is one,

@@ -100,7 +100,7 @@ bool timer_add (Timer *t, int64_t when, int shard) {
     s->cap = cap;
   }
   t->when = when;
-  t->shard = shard & (NTIMERSHARDS - 1);
+  t->shard = (int16_t)(shard & (NTIMERSHARDS - 1));
   place(s, t, s->n++);
   sift_up(s, t->index - 1);
   publish_next(s);
@@ -170,10 +170,11 @@ static bool take_one (Shard *s, Host *owner, Timer **t, void (**drop) (Timer *))
   bool found = false;
   lock_acquire(&s->lock);
   for (k = s->n - 1; k >= 0 && !found; k--) {
-    *t = s->heap[k];
-    found = (*t)->owner == owner;
+    OwnedTimer *o = (OwnedTimer *)s->heap[k];
+    found = o->t.owned && o->owner == owner;
     if (found) {
-      *drop = (*t)->drop;              /* without one it may be freed as soon as we unlock */
+      *t = &o->t;
+      *drop = o->drop;                 /* without one it may be freed as soon as we unlock */
       heap_remove(s, *t);
       publish_next(s);
     }

@@ -21,13 +21,25 @@ typedef struct Timer Timer;
 struct Timer {
   int64_t when;                        /* [L:shard] monotonic nanoseconds */
   int32_t index;                       /* [L:shard] place in the heap + 1; 0: not in one */
-  int32_t shard;                       /* [O] of whoever adds and stops it */
+  int16_t shard;                       /* [O] of whoever adds and stops it */
+  bool owned;                          /* [I] it is the first part of an OwnedTimer */
   void (*fire) (Timer *t, int64_t now, struct GList *ready);
-  struct Host *owner;                  /* [I] NULL, or the host that ends it: timers_drop */
+};
+
+/* One that ends with its host.  (A goroutine's own is stopped by its goroutine, and there may be a
+** million of those: they carry no owner.) */
+typedef struct OwnedTimer {
+  Timer t;
+  struct Host *owner;                  /* [I] the host that ends it: timers_drop */
   void (*drop) (Timer *t);             /* [I] for timers_drop: called, without the lock, for one
                                           that was taken out; then the timer must live as long
                                           as it is set.  NULL: nothing need be done */
-};
+} OwnedTimer;
+static inline void timer_own (OwnedTimer *o, struct Host *owner, void (*drop) (Timer *t)) {
+  o->owner = owner;
+  o->drop = drop;
+  o->t.owned = true;
+}
 
 /* Take out all timers of a host that ends, and drop them. */
 void timers_drop (struct Host *owner);

@@ -153,18 +153,19 @@ static void dropped (Timer *t) {
 
 static void dropping (void) {
   static struct Host one, two;
+  OwnedTimer *owned = calloc(N, sizeof *owned);
   int i, left = 0;
   for (i = 0; i < N; i++) {
-    ts[i].t.fire = fire;
-    ts[i].t.owner = i % 3 == 0 ? &one : i % 3 == 1 ? &two : NULL;
-    ts[i].t.drop = i % 2 ? dropped : NULL;
-    CHECK(timer_add(&ts[i].t, i, i));
+    owned[i].t.fire = fire;
+    if (i % 3 < 2) timer_own(&owned[i], i % 3 == 0 ? &one : &two, i % 2 ? dropped : NULL);
+    CHECK(timer_add(&owned[i].t, i, i));
   }
   timers_drop(&one);
   CHECK(ndropped == N / 6);
   timers_drop(&two);
-  for (i = 0; i < N; i++) left += timer_stop(&ts[i].t);
+  for (i = 0; i < N; i++) left += timer_stop(&owned[i].t);
   CHECK(left == N / 3);
+  free(owned);
 }
 
 int main (void) {
