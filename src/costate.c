@@ -53,13 +53,12 @@ static void run_in (State *s, lua_State *L) {
   M *m = sched_m();
   uint32_t slice;
   m->curl = L;
-  if (preempt_pending(s, m)) preempt_moves(s, L);
+  if (preempt_pending(m)) preempt_moves(s, L);
   if ((slice = goro_slice()) > 0) run_slice(m, s, L, slice);
 }
 
 /* The innermost coroutine of a goroutine that blocks: it may owe the profiler a sample. */
-static void profile_yields (const State *s, lua_State *co) {
-  M *m = sched_m();
+static void profile_yields (M *m, const State *s, lua_State *co) {
   if (load_rlx(&m->due) != 0) profile_take(m, s, co, 0);
 }
 
@@ -68,21 +67,21 @@ static void profile_yields (const State *s, lua_State *co) {
 ** stack is as it was here.
 */
 static int resume (lua_State *L, lua_State *co, int n, lua_KContext ctx) {
-  State *s = here(L).s;
-  Resumer r = { L, s->resumer };
+  Here h = here(L);
+  State *s = h.s;
+  Resumer r = { L, h.m->resumer };
   int status, nres;
-  s->resumer = &r;
+  h.m->resumer = &r;
   s->cur = co;
   s->chain = CTX_CHAIN(ctx) && lua_isyieldable(L);
   run_in(s, co);
   status = lua_resume(co, L, n, &nres);
-  s = here(L).s;
   if (status == LUA_YIELD && s->yielding != Y_NONE) {          /* the goroutine blocks */
-    if (s->hooked != NULL) profile_yields(s, co);
-    s->resumer = r.up;
+    if (h.m->hooked != NULL) profile_yields(h.m, s, co);
+    h.m->resumer = r.up;
     return lua_yieldk(L, 0, ctx, resume_k);
   }
-  s->resumer = r.up;
+  h.m->resumer = r.up;
   s->cur = L;
   s->chain = CTX_CHAIN(ctx);
   run_in(s, L);
@@ -125,18 +124,18 @@ static bool pass_arguments (lua_State *L, lua_State *co, int n) {
 static bool foreign (lua_State *L, State *s) { return L != s->cur; }
 
 static int plain_resume (lua_State *L, lua_State *co, int n, bool wrap) {
-  State *s = here(L).s;
+  Here h = here(L);
+  State *s = h.s;
   lua_State *cur = s->cur;
   bool chain = s->chain;
-  const Resumer *up = s->resumer;
+  const Resumer *up = h.m->resumer;
   Resumer known = { cur, up }, r = { L, &known };
   int status, nres;
-  s->resumer = &r;
+  h.m->resumer = &r;
   s->cur = co;
   s->chain = false;                    /* nothing travels through what we don't know */
   status = lua_resume(co, L, n, &nres);
-  s = here(L).s;
-  s->resumer = up;
+  h.m->resumer = up;
   s->cur = cur;
   s->chain = chain;
   if (status == LUA_OK || status == LUA_YIELD) {
@@ -182,10 +181,11 @@ static int co_wrapped (lua_State *L) {
 }
 
 static int co_create (lua_State *L) {
+  Here h = here(L);
   lua_State *co;
   luaL_checktype(L, 1, LUA_TFUNCTION);
   co = lua_newthread(L);
-  preempt_inherited(here(L).s, co);
+  preempt_inherited(h.m, h.s, co);
   lua_pushvalue(L, 1);
   lua_xmove(L, co, 1);
   return 1;

@@ -227,6 +227,13 @@ struct M {
   void *pool;                          /* [O] layer 5's: memory of states that have ended */
   volatile bool sleeps;                /* [O] hosts: in host_sleep; for the signal handler */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */
+  /* layer 5's, of the slice that runs: its preemption hook (run.c), and coroutines */
+  void *volatile hooked;               /* [O] the lua_State where the hook is set, or NULL */
+  void (*saved_hook) (void);           /* [O] what it replaced there: a lua_Hook, with ... */
+  int saved_mask, saved_count;         /* [O] */
+  int set_mask, set_count;             /* [O] what ours was set with */
+  bool hook_skip;                      /* [O] not at the next of its events */
+  const struct Resumer *resumer;       /* [O] while a coroutine runs; NULL: none does */
   struct TraceBuf *trace;              /* [O] trace.c's: its records, ... */
   uint32_t trace_of;                   /* [O] of which trace */
   _Atomic(uint32_t) tracing;           /* [A] it is about to write one */

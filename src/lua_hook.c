@@ -71,7 +71,7 @@ static void hook (lua_State *L, lua_Debug *ar) {
 /* A request to give way that is being carried out stands aside meanwhile. */
 static void stand_aside (lua_State *L, bool back) {
   Here h = here(L);
-  if (preempt_pending(h.s, h.m)) preempt_moves(h.s, back ? h.m->curl : NULL);
+  if (preempt_pending(h.m)) preempt_moves(h.s, back ? h.m->curl : NULL);
 }
 
 int hook_sethook (lua_State *L) {

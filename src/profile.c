@@ -22,7 +22,7 @@
 ** signal would disturb a blocked C call), a finaliser, in which no hook runs, a late hook.
 **
 ** STACKS are kept as texts, folded: outermost frame first.  A goroutine's coroutines stand above
-** those that resumed them (s->resumer, costate.c).  Of a deep stack the MAX_FRAMES innermost are
+** those that resumed them (m->resumer, costate.c).  Of a deep stack the MAX_FRAMES innermost are
 ** kept, as lua_getstack takes as many steps as it goes deep.
 **
 ** PR1  m->due is added to by the sampler and taken, once, by m's own thread, which takes it
@@ -321,7 +321,7 @@ static void frames (Frames *f, lua_State *L, int level) {
   }
 }
 
-static bool take (const State *s, lua_State *L, int level, uint32_t count) {
+static bool take (const M *m, const State *s, lua_State *L, int level, uint32_t count) {
   Frames *f = malloc(sizeof *f);
   const Resumer *r;
   size_t len = 0;
@@ -332,7 +332,7 @@ static bool take (const State *s, lua_State *L, int level, uint32_t count) {
   f->n = 0;
   frames(f, L, level);
   if (!s->is_host)
-    for (r = s->resumer; r != NULL; r = r->up) frames(f, r->L, 0);
+    for (r = m->resumer; r != NULL; r = r->up) frames(f, r->L, 0);
   if (s->name != NULL) frame(f, "%.100s", s->name);
   if (f->n == 0) frame(f, s->is_host ? "main script" : "(starting or ending)");
   text = malloc((size_t)f->n * (FRAME + 1));
@@ -352,7 +352,7 @@ void profile_take (M *m, const State *s, lua_State *L, int level) {
   uint32_t count = xchg_acqrel(&m->due, 0);            /* PR1 */
   if (count == 0 || load_acq(&profile.on) == 0) return;
   GORO_POINT();
-  if (!take(s, L, level, count)) add_rlx(&profile.lost, count);
+  if (!take(m, s, L, level, count)) add_rlx(&profile.lost, count);
 }
 
 void profile_elsewhere (M *m, bool counting) {

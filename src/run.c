@@ -14,7 +14,7 @@
 **
 ** PREEMPTION.  The signal handler sets a count hook on the lua_State that runs; the hook puts
 ** back what was there (the script's hook, to which it hands on what events it asked for) and
-** yields, or gives the P away where it cannot.  It is set on one lua_State at a time (s->hooked):
+** yields, or gives the P away where it cannot.  It is set on one lua_State at a time (M.hooked):
 ** when the goroutine goes on in another, costate.c has it moved, and at the slice's end it is
 ** taken off.  A new coroutine that inherited it gets the script's own instead.
 ** The same hook takes the profiler's samples (m->due, profile.c): then it is set for calls and
@@ -44,48 +44,63 @@ static void preempt_hook (lua_State *L, lua_Debug *ar);
 
 static bool preempt_asked (M *m) { return load_rlx(&m->preempt) == load_rlx(&m->tick); }
 
+#define saved_hook(m) ((lua_Hook)(m)->saved_hook)
+
 /* Set the hook on 'L', which runs: in the signal handler, or with signals off (nopreempt). */
-static void hook_on (M *m, State *s, lua_State *L) {
-  s->saved_hook = lua_gethook(L);
-  s->saved_mask = lua_gethookmask(L);
-  s->saved_count = lua_gethookcount(L);
-  s->hooked = L;
-  s->hook_skip = (s->saved_mask & LUA_MASKCALL) != 0;
+static void hook_on (M *m, lua_State *L) {
+  m->saved_hook = (void (*) (void))lua_gethook(L);
+  m->saved_mask = lua_gethookmask(L);
+  m->saved_count = lua_gethookcount(L);
+  m->hooked = L;
+  m->hook_skip = (m->saved_mask & LUA_MASKCALL) != 0;
   /* The script's own events must not be lost meanwhile; with line events among them those are
      ours too, for the one at the instruction where a count event yields would be. */
-  s->set_mask = s->saved_mask;
-  s->set_count = s->saved_count;
-  if (!(s->saved_mask & LUA_MASKLINE)) {
-    s->set_mask |= LUA_MASKCOUNT;
-    s->set_count = 1;
+  m->set_mask = m->saved_mask;
+  m->set_count = m->saved_count;
+  if (!(m->saved_mask & LUA_MASKLINE)) {
+    m->set_mask |= LUA_MASKCOUNT;
+    m->set_count = 1;
   }
-  if (load_rlx(&m->due) != 0) s->set_mask |= LUA_MASKCALL | LUA_MASKRET;
-  lua_sethook(L, preempt_hook, s->set_mask, s->set_count);
+  if (load_rlx(&m->due) != 0) m->set_mask |= LUA_MASKCALL | LUA_MASKRET;
+  lua_sethook(L, preempt_hook, m->set_mask, m->set_count);
 }
 
 /* Put the script's hook back, if ours is still there.  (What is not as we set it was written by a
 ** lua_sethook of the script's that the signal had interrupted.) */
-static void hook_off (State *s) {
-  lua_State *L = s->hooked;
-  s->hooked = NULL;
+static void hook_off (M *m) {
+  lua_State *L = m->hooked;
+  m->hooked = NULL;
   if (L != NULL && lua_gethook(L) == preempt_hook) {
     int mask = lua_gethookmask(L), count = lua_gethookcount(L);
-    lua_sethook(L, s->saved_hook, mask == s->set_mask ? s->saved_mask : mask,
-                count == s->set_count ? s->saved_count : count);
+    lua_sethook(L, saved_hook(m), mask == m->set_mask ? m->saved_mask : mask,
+                count == m->set_count ? m->saved_count : count);
   }
 }
 
 void preempt_moves (State *s, lua_State *L) {
   M *m = sched_m();
   s->nopreempt = true;
-  hook_off(s);
-  if (L != NULL && (preempt_asked(m) || load_rlx(&m->due) != 0)) hook_on(m, s, L);
+  hook_off(m);
+  if (L != NULL && (preempt_asked(m) || load_rlx(&m->due) != 0)) hook_on(m, L);
   s->nopreempt = false;
 }
 
-void preempt_inherited (State *s, lua_State *L) {
-  if (lua_gethook(L) == preempt_hook)
-    lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+/*
+** A coroutine that a C library made while our hook was set may be found later, in a slice, and on
+** an M, that knows nothing of what the hook had replaced then.  It gets what it would inherit now.
+** (The signal may come at any moment: whether it has is looked at last.)
+*/
+void preempt_inherited (M *m, const State *s, lua_State *L) {
+  lua_State *from = s->cur != L ? s->cur : s->L;
+  lua_Hook f;
+  int mask, count;
+  if (lua_gethook(L) != preempt_hook) return;
+  f = lua_gethook(from);
+  mask = lua_gethookmask(from);
+  count = lua_gethookcount(from);
+  if (m->hooked != NULL) lua_sethook(L, saved_hook(m), m->saved_mask, m->saved_count);
+  else if (f != preempt_hook) lua_sethook(L, f, mask, count);
+  else lua_sethook(L, NULL, 0, 0);
 }
 
 static void give_way (lua_State *L, M *m, State *s) {
@@ -123,27 +138,27 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
     lua_sethook(L, NULL, 0, 0);
     return;
   }
-  if (L != s->hooked) {                /* a C library's coroutine, which inherited it */
-    preempt_inherited(s, L);
+  if (L != m->hooked) {                /* a C library's coroutine, which inherited it */
+    preempt_inherited(m, s, L);
     return;
   }
   if (load_rlx(&m->due) != 0) profile_take(m, s, L, ar->event == LUA_HOOKCALL);
-  ours = s->saved_mask & LUA_MASKLINE ? LUA_MASKLINE : LUA_MASKCOUNT;
-  if (mask == LUA_MASKCALL) s->hook_skip = true;
-  if ((s->saved_mask & mask) && !(mask == LUA_MASKCOUNT && ours == LUA_MASKCOUNT)) {
-    s->saved_hook(L, ar);
+  ours = m->saved_mask & LUA_MASKLINE ? LUA_MASKLINE : LUA_MASKCOUNT;
+  if (mask == LUA_MASKCALL) m->hook_skip = true;
+  if ((m->saved_mask & mask) && !(mask == LUA_MASKCOUNT && ours == LUA_MASKCOUNT)) {
+    saved_hook(m)(L, ar);
     if (lua_gethook(L) != preempt_hook) return;      /* it set another */
   }
   if (!preempt_asked(m)) {             /* a sample was all */
-    hook_off(s);
+    hook_off(m);
     return;
   }
   if (mask != ours) return;
-  if (s->hook_skip) {                  /* a function that yields at its very first instruction */
-    s->hook_skip = false;              /* would be called once more, for a call hook */
+  if (m->hook_skip) {                  /* a function that yields at its very first instruction */
+    m->hook_skip = false;              /* would be called once more, for a call hook */
     return;
   }
-  hook_off(s);
+  hook_off(m);
   give_way(L, m, s);
 }
 
@@ -160,22 +175,22 @@ static void preempt (M *m) {
     return;
   }
   s = m->curg->state;
-  if (s == NULL || s->nopreempt || s->hooked != NULL) return;
-  hook_on(m, s, L);
+  if (s == NULL || s->nopreempt || m->hooked != NULL) return;
+  hook_on(m, L);
 }
 
 /* The chaos build's preemption: after that many instructions of 'L'. */
 void run_slice (M *m, State *s, lua_State *L, uint32_t n) {
   if (s->nopreempt || s->is_host) return;
-  if (s->hooked == NULL) {
+  if (m->hooked == NULL) {
     if (lua_gethook(L) != NULL) return;            /* not where the script has one */
-    hook_on(m, s, L);
+    hook_on(m, L);
   }
-  else if (s->hooked != L || s->saved_hook != NULL) return;
+  else if (m->hooked != L || m->saved_hook != NULL) return;
   store_rlx(&m->preempt, load_rlx(&m->tick));
-  s->set_mask = LUA_MASKCOUNT;
-  s->set_count = (int)n;
-  lua_sethook(L, preempt_hook, s->set_mask, s->set_count);
+  m->set_mask = LUA_MASKCOUNT;
+  m->set_count = (int)n;
+  lua_sethook(L, preempt_hook, m->set_mask, m->set_count);
 }
 
 /* ---------------------------------------------------------------- waits */
@@ -681,7 +696,7 @@ resume:
   if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
   status = lua_resume(s->L, m->from, nargs, &n);
   m->curl = NULL;
-  if (s->hooked != NULL) {
+  if (m->hooked != NULL) {
     if (load_rlx(&m->due) != 0) profile_take(m, s, s->cur, 0);
     preempt_moves(s, NULL);
   }

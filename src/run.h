@@ -62,11 +62,11 @@ static inline void check_panics (lua_State *L, Here h) {
 ** way that is still open goes with it.  Cheap to ask first: preempt_pending.
 */
 void preempt_moves (State *s, lua_State *L);
-static inline bool preempt_pending (const State *s, const M *m) {
-  return s->hooked != NULL || load_rlx(&m->preempt) == load_rlx(&m->tick);
+static inline bool preempt_pending (const M *m) {
+  return m->hooked != NULL || load_rlx(&m->preempt) == load_rlx(&m->tick);
 }
-/* A new coroutine must not have inherited the hook. */
-void preempt_inherited (State *s, lua_State *L);
+/* If 'L', a coroutine of 's', has inherited the hook it gets the script's instead. */
+void preempt_inherited (M *m, const State *s, lua_State *L);
 
 /* In images: what their goroutines run (stack: run_handler, the function, its arguments), and the
 ** message handler. */

@@ -53,7 +53,7 @@ enum {
   ENDS_STRICT                          /* also nil or false with a value behind is an error */
 };
 
-/* Who resumed the coroutine that runs: on the C stack of that resume (costate.c). */
+/* M.resumer: who resumed the coroutine that runs; on the C stack of that resume (costate.c). */
 typedef struct Resumer { lua_State *L; const struct Resumer *up; } Resumer;
 
 typedef struct State {
@@ -61,18 +61,12 @@ typedef struct State {
   lua_State *L;                        /* [O] its main thread; NULL: not opened yet */
   const void *registry;                /* [I] tells its lua_States from others' */
   lua_State *cur;                      /* [O] innermost coroutine that we resumed */
-  const Resumer *resumer;              /* [O] while it runs; NULL: no coroutine does */
   bool chain;                          /* [O] all from 'cur' to the worker can yield */
   bool is_host;                        /* [I] */
   bool ended;                          /* [O] its Lua function has returned or failed */
   uint8_t yielding;                    /* [O] Y_ */
   volatile bool nopreempt;             /* [O] the hook must not be touched just now */
   bool armed;                          /* [O] g->timer is set */
-  lua_State *volatile hooked;          /* [O] where the preemption hook is set, or NULL */
-  bool hook_skip;                      /* [O] not at the next of its events */
-  lua_Hook saved_hook;                 /* [O] what it replaced there */
-  int saved_mask, saved_count;
-  int set_mask, set_count;             /* [O] what ours was set with */
   Arena *arena;                        /* [O] goroutines only */
   size_t limit;                        /* [I] bytes it may use; 0: any */
   Msg *start;                          /* [O] the function and its arguments, until it starts; */
