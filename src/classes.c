@@ -22,14 +22,16 @@ static _Atomic(uint64_t) last_number;
 /* ---------------------------------------------------------------- records */
 
 static Classes *classes_of (lua_State *L, State *s) {
-  if (s->classes == NULL) {
+  Rare *r = rare_write(s);
+  if (r == NULL) luaL_error(L, "not enough memory");
+  if (r->classes == NULL) {
     Classes *cs = calloc(1, sizeof *cs);
     if (cs == NULL) luaL_error(L, "not enough memory");
     cs->number = add_rlx(&last_number, 1) + 1;
     cs->limit = FIRST_LIMIT;
-    s->classes = cs;
+    r->classes = cs;
   }
-  return s->classes;
+  return r->classes;
 }
 
 static void bloom_add (Classes *cs, const void *p) {
@@ -64,9 +66,9 @@ static void free_rec (ClassRec *r) {
 }
 
 void classes_close (State *s) {
-  Classes *cs = s->classes;
+  Classes *cs = rare(s)->classes;
   if (cs == NULL) return;
-  s->classes = NULL;
+  s->rare->classes = NULL;
   while (cs->all != NULL) {
     ClassRec *r = cs->all;
     cs->all = r->next;
@@ -117,7 +119,7 @@ Classes *classes_enter (lua_State *L, State *s) {
 }
 
 void classes_leave (State *s) {
-  if (s->classes != NULL) s->classes->busy--;
+  if (rare(s)->classes != NULL) rare(s)->classes->busy--;
 }
 
 /* A record for 'c', one of whose holders it becomes. */
@@ -135,7 +137,8 @@ static ClassRec *add_rec (Classes *cs, Class *c) {
 }
 
 ClassRec *classes_rec (State *s, const Class *c) {
-  return s->classes == NULL || s->classes->cap == 0 ? NULL : *slot(s->classes, c);
+  Classes *cs = rare(s)->classes;
+  return cs == NULL || cs->cap == 0 ? NULL : *slot(cs, c);
 }
 
 static void push_weak (lua_State *L, const char *key, const char *mode) {
@@ -166,7 +169,7 @@ void classes_bind (lua_State *L, State *s, ClassRec *r, int idx) {
   lua_pushlightuserdata(L, r);
   lua_rawset(L, -3);                   /* cannot fail */
   lua_pop(L, 1);
-  bloom_add(s->classes, lua_topointer(L, idx));
+  bloom_add(rare(s)->classes, lua_topointer(L, idx));
 }
 
 bool classes_push (lua_State *L, const ClassRec *r) {

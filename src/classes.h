@@ -77,8 +77,9 @@ static inline uint32_t classes_hash (const void *p) {
 }
 
 static inline bool classes_may_know (const State *s, const void *p) {
+  const Classes *cs = rare(s)->classes;
   uint32_t h = classes_hash(p);
-  return s->classes != NULL && ((s->classes->bloom[h >> 6] >> (h & 63)) & 1);
+  return cs != NULL && ((cs->bloom[h >> 6] >> (h & 63)) & 1);
 }
 
 ClassRec *classes_find (lua_State *L, State *s, int idx);      /* of this table, or NULL */

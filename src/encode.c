@@ -230,7 +230,7 @@ void enc_modref (Enc *e) {      /* path on top; popped */
   put(e, n);
   for (i = 1; i <= n; i++) {
     lua_rawgeti(L, -1, i);
-    if (i == 1 && e->s->mods != NULL && lua_type(L, -1) == LUA_TSTRING) note_module(e);
+    if (i == 1 && rare(e->s)->mods != NULL && lua_type(L, -1) == LUA_TSTRING) note_module(e);
     put_scalar(e, -1);
     lua_pop(L, 1);
   }
@@ -257,7 +257,7 @@ static bool look_at_metatable (Enc *e, bool *made) {
   p = lua_topointer(L, -1);
   if (p == e->last_meta || p == e->last_modref) (void)p;
   else if ((r = classes_find(L, e->s, -1)) != NULL && enc_as_ever(e, r, object + 1)) {
-    if (!modref_may_know(&e->s->modref, p)) {
+    if (!modref_may_know(&rare(e->s)->modref, p)) {
       e->last_class = enc_class_number(e, r);
       e->last_meta = p;
     }
@@ -298,9 +298,9 @@ static void put_table (Enc *e, bool is_key) {        /* on top; popped or made a
   meta = look_at_metatable(e, &made);
   if (made) return;
   known = classes_may_know(e->s, p);
-  if (modref_may_know(&e->s->modref, p) || (meta && !known)) {
+  if (modref_may_know(&rare(e->s)->modref, p) || (meta && !known)) {
     if (meta) enc_look(e);
-    if (modref_find(L, &e->s->modref, -1)) {
+    if (modref_find(L, &rare(e->s)->modref, -1)) {
       enc_modref(e);
       lua_pop(L, 1);
       return;
@@ -349,7 +349,7 @@ static void put_function (Enc *e, bool is_key) {     /* on top; popped or made a
       return;
     }
     enc_look(e);
-    if (!modref_find(L, &e->s->modref, -1))
+    if (!modref_find(L, &rare(e->s)->modref, -1))
       enc_cannot_send(e, "C function with upvalues", "");
     enc_modref(e);
     lua_pop(L, 1);
@@ -361,7 +361,7 @@ static void put_function (Enc *e, bool is_key) {     /* on top; popped or made a
     return;
   }
   enc_look(e);
-  if (modref_find(L, &e->s->modref, -1)) {
+  if (modref_find(L, &rare(e->s)->modref, -1)) {
     enc_modref(e);
     lua_pop(L, 1);
     return;

@@ -18,7 +18,7 @@
 static void enter_classes (Enc *e) {
   Session *x = e->x;
   if (x->serial == 0) x->serial = ++classes_enter(e->L, e->s)->serial;
-  if (e->serial == 0) e->serial = ++e->s->classes->serial;
+  if (e->serial == 0) e->serial = ++rare(e->s)->classes->serial;
 }
 
 /* The table at 'idx' turns out to be a class. */
@@ -109,9 +109,9 @@ static uint64_t look_above (Enc *e, int depth, const char *step) {
   Version *v = NULL;
   if (lua_istable(L, -1) && depth < MAX_ABOVE && lua_topointer(L, -1) != e->globals) {
     ClassRec *r = classes_find(L, e->s, -1);
-    if (r == NULL || modref_may_know(&e->s->modref, lua_topointer(L, -1))) {
+    if (r == NULL || modref_may_know(&rare(e->s)->modref, lua_topointer(L, -1))) {
       enc_look(e);
-      if (modref_find(L, &e->s->modref, -1)) {
+      if (modref_find(L, &rare(e->s)->modref, -1)) {
         lua_pop(L, 2);
         return 0;
       }
@@ -229,9 +229,9 @@ void enc_metatable (Enc *e) {
     return;
   }
   r = classes_find(L, e->s, -1);
-  if (r == NULL || modref_may_know(&e->s->modref, p)) {
+  if (r == NULL || modref_may_know(&rare(e->s)->modref, p)) {
     enc_look(e);
-    if (modref_find(L, &e->s->modref, -1)) {
+    if (modref_find(L, &rare(e->s)->modref, -1)) {
       e->modref_at = e->m->len;
       enc_modref(e);
       e->modref_end = e->m->len;
@@ -310,7 +310,7 @@ void enc_again (Session *x) {
   while (m->nobjs > 0) obj_unref(m->objs[--m->nobjs]);
   m->len = 0;
   x->again = x->body_data = false;
-  x->serial = ++x->s->classes->serial;
+  x->serial = ++rare(x->s)->classes->serial;
 }
 
 /* The classes are as their new versions tell: nothing can fail here. */

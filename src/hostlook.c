@@ -56,7 +56,7 @@ static void look_hook (lua_State *L, lua_Debug *ar) {
   uint32_t asked = LOOK_ASKED;
   int event = event_mask[ar->event];
   lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
-  hs = lua_isnil(L, -1) ? NULL : ((State *)lua_touserdata(L, -1))->hs;
+  hs = lua_isnil(L, -1) ? NULL : hs_of((State *)lua_touserdata(L, -1));
   lua_pop(L, 1);
   put_back(L, hs);
   if (hs == NULL) return;
@@ -95,7 +95,7 @@ void hostlook_signal (M *m) {
   lua_State *L;
   bool sample = load_rlx(&m->due) != 0, look;
   if (s == NULL || !s->is_host || m->sleeps) return;             /* H1 */
-  hs = s->hs;
+  hs = hs_of(s);
   L = s->L;
   look = load_acq(&hs->look) == LOOK_ASKED;
   if ((!look && !sample) || lua_gethook(L) == look_hook) return;

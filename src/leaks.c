@@ -398,7 +398,7 @@ static void look_at (Search *x, uint32_t n, bool first) {
   From f = { x, n, -1 };
   G *g = x->nodes[n].g;
   State *s = g->state;
-  lua_State *L = s->is_host && s->hs->waits_in != NULL ? s->hs->waits_in : s->L;
+  lua_State *L = s->is_host && hs_of(s)->waits_in != NULL ? hs_of(s)->waits_in : s->L;
   uint32_t reason = load_rlx(&g->reason);
   Handle *h;
   int32_t i;

@@ -59,7 +59,7 @@ State *go_prepare (lua_State *L, Here h, int arg) {
     img = modimage_choose(h.s, h.s->heritage, &making);
   }
   h.s->spawned = true;
-  s = state_new(h.s->hs);
+  s = state_new(hs_of(h.s));
   if (s == NULL) {
     if (st == NULL) msg_free(m);
     else start_free(st);
@@ -69,14 +69,19 @@ State *go_prepare (lua_State *L, Here h, int arg) {
     if (host_closing(h.g->host)) check_panics_slow(L, h);
     luaL_error(L, host_closing(h.g->host) ? "the main script has ended" : "not enough memory");
   }
-  s->start = m;
-  s->start_image = st;
+  s->imaged = st != NULL;
+  if (st != NULL) s->start.image = st;
+  else s->start.msg = m;
   s->image = img;
-  s->making = making;
+  if (making != NULL && rare_write(s) != NULL) s->rare->making = making;
+  else if (making != NULL) {           /* no memory: let another make it */
+    image_abandon(making);
+    image_unref(making);
+  }
   s->heritage = heritage_lend(h.s);
   s->origin = origin_here(L, h.s);
   s->creator = h.g->id;
-  s->ninits = load_acq(&h.s->hs->ninits);
+  s->ninits = load_acq(&hs_of(h.s)->ninits);
   if (trace_on()) tracename_function(L, arg, s->g);
   return s;
 }
@@ -101,8 +106,8 @@ void go_kit_free (GoKit *k) {
 State *go_from_kit (const GoKit *k, HostState *hs) {
   State *s = state_new(hs);
   if (s == NULL) return NULL;
-  s->start = k->start;
-  add_rlx(&s->start->refs, 1);
+  s->start.msg = k->start;
+  add_rlx(&k->start->refs, 1);
   s->heritage = k->heritage;
   obj_ref(&s->heritage->o);
   s->origin = k->origin;
@@ -134,7 +139,7 @@ static int l_go (lua_State *L) {
 /* goro.init(f): f() runs in the state of every goroutine started after, before its function. */
 static int l_init (lua_State *L) {
   Here h = here(L);
-  HostState *hs = h.s->hs;
+  HostState *hs = hs_of(h.s);
   InitFn *f;
   Msg *m;
   arg_type(L, 1, LUA_TFUNCTION);
@@ -188,8 +193,8 @@ static int l_on_panic (lua_State *L) {
   static const char *const names[] = { "raise", "report", "exit", NULL };
   Here h = here(L);
   int how = arg_option(L, 1, NULL, names);
-  lua_pushstring(L, names[load_rlx(&h.s->hs->on_panic)]);
-  store_rlx(&h.s->hs->on_panic, (uint32_t)how);
+  lua_pushstring(L, names[load_rlx(&hs_of(h.s)->on_panic)]);
+  store_rlx(&hs_of(h.s)->on_panic, (uint32_t)how);
   return 1;
 }
 

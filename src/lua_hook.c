@@ -76,7 +76,7 @@ static void stand_aside (lua_State *L, bool back) {
 
 int hook_sethook (lua_State *L) {
   lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
-  lua_CFunction stock = stdlibs_map(hook_sethook, &here(L).s->hs->s);
+  lua_CFunction stock = stdlibs_map(hook_sethook, &hs_of(here(L).s)->s);
   int count;
   lua_Hook f;
   stand_aside(L, false);
@@ -98,7 +98,7 @@ int hook_sethook (lua_State *L) {
 
 int hook_gethook (lua_State *L) {
   lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
-  lua_CFunction stock = stdlibs_map(hook_gethook, &here(L).s->hs->s);
+  lua_CFunction stock = stdlibs_map(hook_gethook, &hs_of(here(L).s)->s);
   Counted *c = NULL;
   int n;
   stand_aside(L, false);

@@ -45,7 +45,7 @@ static void keep (lua_State *L, const char *path, const char *mode, const FileId
 static State *maker (lua_State *L) {
   M *m = sched_m();
   State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
-  return s != NULL && s->making != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX) ?
+  return s != NULL && rare(s)->making != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX) ?
          s : NULL;
 }
 

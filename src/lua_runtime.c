@@ -292,7 +292,7 @@ static int search_c_file (lua_State *L) {
 
 /* upvalue 1: the stock searcher of package.preload, which is asked first. */
 static int search_preload (lua_State *L) {
-  here(L).s->modref.stale = true;
+  modref_stale(here(L).s);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
@@ -337,7 +337,7 @@ static int l_require (lua_State *L) {
     arena_fine(s->arena, fine);
     tidy_up(L, s, nuserdata);
   }
-  if (s != NULL) s->modref.stale = true;
+  if (s != NULL) modref_stale(s);
   return lua_gettop(L);
 }
 

@@ -91,7 +91,7 @@ static int l_after_func (lua_State *L) {
   go_kit(L, h, 3, &kit);               /* may raise, and run the script's code */
   h = here(L);
   a->kit = kit;
-  a->hs = h.s->hs;
+  a->hs = hs_of(h.s);
   later_init(&a->later, &a->r.obj, h.g->host, start);
   add_rlx(&h.g->host->refs, 1);
   a->kind = A_FUNC;

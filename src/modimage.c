@@ -82,14 +82,16 @@ static bool is_fresh (const char *name) {
 /* ---------------------------------------------------------------- which modules */
 
 void modimage_begin (State *s) {
-  if (s->mods == NULL && (!image_there() || (s->mods = malloc(sizeof *s->mods)) == NULL)) return;
-  s->mods->on = true;
-  s->mods->over = false;
-  s->mods->len = 0;
+  Rare *r;
+  if (!image_there() || (r = rare_write(s)) == NULL) return;
+  if (r->mods == NULL && (r->mods = malloc(sizeof *r->mods)) == NULL) return;
+  r->mods->on = true;
+  r->mods->over = false;
+  r->mods->len = 0;
 }
 
 void modimage_note (State *s, const char *name, size_t len) {
-  ModNames *mods = s->mods;
+  ModNames *mods = rare(s)->mods;
   size_t i;
   if (mods == NULL || !mods->on || strlen(name) != len) return;
   for (i = 0; i < mods->len; i += strlen(mods->text + i) + 1)
@@ -156,13 +158,13 @@ static Image *ask (const char *names, size_t len, Heritage *h, Image **make, boo
 }
 
 Image *modimage_choose (State *s, Heritage *h, Image **make) {
-  ModNames *mods = s->mods;
+  ModNames *mods = rare(s)->mods;
   bool refused = false;
   Image *img;
   *make = NULL;
   if (mods == NULL || !mods->on) return NULL;
   mods->on = false;
-  if (mods->len == 0 || mods->over || load_acq(&s->hs->ninits) != 0) return NULL;
+  if (mods->len == 0 || mods->over || load_acq(&hs_of(s)->ninits) != 0) return NULL;
   img = ask(mods->text, mods->len, h, make, &refused);
   if (refused) img = ask(LUA_LOADLIBNAME, sizeof LUA_LOADLIBNAME, h, make, &refused);
   return img;
@@ -191,12 +193,12 @@ lua_State *modimage_open (State *s) {
     return NULL;
   }
   s->lazy_libs = s->loading = s->is_maker = true;
-  s->making->epoch = load_acq(&fresh.epoch);
+  s->rare->making->epoch = load_acq(&fresh.epoch);
   return L;
 }
 
 void modimage_file (State *s, const char *path, const FileId *id) {
-  Image *img = s->making;
+  Image *img = rare(s)->making;
   ModFile *files;
   char *copy;
   if (img == NULL || !s->loading) return;
@@ -224,7 +226,7 @@ static bool search_make (ModSearch *q, const Heritage *h, const char *name, cons
 }
 
 void modimage_search (State *s, const char *name, const char *path, const char *file) {
-  Image *img = s->making;
+  Image *img = rare(s)->making;
   ModSearch *list;
   if (img == NULL || !s->loading) return;
   list = realloc(img->searches, (img->nsearches + 1) * sizeof *list);
@@ -242,9 +244,9 @@ void modimage_search (State *s, const char *name, const char *path, const char *
 static int loaded (lua_State *L, int status, lua_KContext ctx) {
   State *s = here(L).s;
   (void)ctx;
-  if (status != LUA_OK && status != LUA_YIELD && s->making != NULL) {
+  if (status != LUA_OK && status != LUA_YIELD && rare(s)->making != NULL) {
     const char *msg = lua_tostring(L, -1);
-    image_refuse(s->making, msg != NULL ? msg : "an error while it loads");
+    image_refuse(rare(s)->making, msg != NULL ? msg : "an error while it loads");
   }
   return 0;
 }
@@ -269,7 +271,7 @@ int modimage_load (lua_State *L) {
   int status;
   lua_settop(L, 0);
   lua_pushcfunction(L, require_all);
-  lua_pushlightuserdata(L, here(L).s->making);
+  lua_pushlightuserdata(L, rare(here(L).s)->making);
   status = lua_pcallk(L, 1, 0, 0, 0, loaded);
   return loaded(L, status, 0);
 }
@@ -295,7 +297,8 @@ static const char *why_not (State *s) {
   if (s->spawned) return "it starts goroutines";
   if (s->must_close) return "it has a finaliser";
   if (s->handles != NULL) return "it holds goro's objects";
-  if (s->classes != NULL || s->modref.map != 0 || s->code_slots != NULL) return "it sends values";
+  if (rare(s)->classes != NULL || rare(s)->modref.map != 0 || rare(s)->code_slots != NULL)
+    return "it sends values";
   lua_pushcfunction(L, find_fresh);
   lua_pushlightuserdata(L, &found);
   if (lua_pcall(L, 1, 0, 0) != LUA_OK) lua_settop(L, 0);
@@ -309,7 +312,7 @@ static const char *why_not (State *s) {
 }
 
 void modimage_take (State *s) {
-  Image *img = s->making;
+  Image *img = rare(s)->making;
   lua_State *L = s->L;
   const char *why = img->reason;
   lua_settop(L, 0);
@@ -319,16 +322,16 @@ void modimage_take (State *s) {
     if (why != NULL) image_refuse(img, why);
   }
   image_settle(img, s, L);
-  s->making = NULL;
+  s->rare->making = NULL;
   s->loading = false;
   s->asleep = true;
   image_unref(img);
 }
 
 void modimage_give_up (State *s) {
-  image_abandon(s->making);
-  image_unref(s->making);
-  s->making = NULL;
+  image_abandon(s->rare->making);
+  image_unref(s->rare->making);
+  s->rare->making = NULL;
 }
 
 /* ---------------------------------------------------------------- in the copy */

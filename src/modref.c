@@ -86,7 +86,7 @@ static void know (Build *b, int v, int path) {
   lua_State *L = b->L;
   if (has(L, b->map, v)) return;
   set(L, b->map, v, path);
-  bloom_add(&b->s->modref, lua_topointer(L, v));
+  bloom_add(&b->s->rare->modref, lua_topointer(L, v));
   if (lua_isfunction(L, v) && !lua_iscfunction(L, v)) {
     lua_pushvalue(L, v);
     lua_rawseti(L, b->functions, ++b->nfunctions);
@@ -233,11 +233,14 @@ static void meet_module (Build *b) {
 }
 
 static void build (lua_State *L, State *s) {
-  ModRef *r = &s->modref;
+  Rare *all = rare_write(s);
+  ModRef *r;
   Build b;
   int top = lua_gettop(L), loaded, round;
   lua_Integer tables = 1, functions = 1;
   stack_room(L, 24);
+  if (all == NULL) luaL_error(L, "not enough memory");
+  r = &all->modref;
   if (r->bloom == NULL && (r->bloom = malloc(MODREF_BLOOM * sizeof *r->bloom)) == NULL)
     luaL_error(L, "not enough memory");
   memset(r->bloom, 0, MODREF_BLOOM * sizeof *r->bloom);
@@ -283,8 +286,12 @@ static void build (lua_State *L, State *s) {
   lua_settop(L, top);
 }
 
+void modref_stale (State *s) {
+  if (s->rare != NULL) s->rare->modref.stale = true;           /* (else no map was made) */
+}
+
 void modref_refresh (lua_State *L, State *s, bool thorough) {
-  ModRef *r = &s->modref;
+  const ModRef *r = &rare(s)->modref;
   if (r->map != 0 && !r->stale && !thorough) return;
   if (lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE) == LUA_TTABLE &&
       (r->map == 0 || r->stale || digest(L, lua_gettop(L)) != r->digest)) {

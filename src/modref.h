@@ -30,6 +30,8 @@ typedef struct ModRef {
   uint64_t *bloom;                     /* of the addresses in it: most tables are data */
 } ModRef;
 
+void modref_stale (struct State *s);   /* require has run */
+
 /* Might the value at this address be known? */
 bool modref_may_know (const ModRef *r, const void *p);
 

@@ -130,7 +130,7 @@ static bool is_plain (Out *o, int t) {
     if (o->tables[i] == p) return false;           /* met twice: it must be one there, too */
   o->tables[o->ntables++] = p;
   return !lua_getmetatable(o->L, t) && !classes_may_know(o->s, p) &&
-         !modref_may_know(&o->s->modref, p);
+         !modref_may_know(&rare(o->s)->modref, p);
 }
 
 static bool put_table (Out *o, int depth) {        /* on top, where it stays */

@@ -101,7 +101,7 @@ void report_origin (Text *t, const State *s) {
 
 /* Of a goroutine that does not run. */
 static void traceback (Text *t, const State *s) {
-  lua_State *L = s->is_host && s->hs->waits_in != NULL ? s->hs->waits_in : s->cur;
+  lua_State *L = s->is_host && hs_of(s)->waits_in != NULL ? hs_of(s)->waits_in : s->cur;
   if (L != NULL) report_traceback(t, L);
   if (s->L != NULL && s->L != L) report_traceback(t, s->L);
 }
@@ -170,7 +170,7 @@ static void running (Text *t, const char *what, G *g, int64_t now) {
 
 /* One that runs and cannot be made to yield: a main script may be computing. */
 static bool in_c (const State *s) {
-  M *m = s->is_host ? load_acq(&s->hs->home) : NULL;
+  M *m = s->is_host ? load_acq(&hs_of(s)->home) : NULL;
   return !s->is_host || (m != NULL && os_thread_sleeps(m->tid));
 }
 
@@ -242,7 +242,7 @@ static char *key_of (G *g, double *seconds) {
   else text_add(&t, s != NULL && in_c(s) ? "in C" : "running");
   if (since > 0 && load_acq(&g->status) != G_RUNNABLE)
     *seconds = (double)(os_now() - since) / 1e9;
-  if (still && s != NULL) L = s->is_host && s->hs->waits_in ? s->hs->waits_in : s->cur;
+  if (still && s != NULL) L = s->is_host && hs_of(s)->waits_in ? hs_of(s)->waits_in : s->cur;
   text_add(&t, "\t");
   for (level = 0; L != NULL && lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "Sl", &ar);

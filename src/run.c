@@ -214,7 +214,7 @@ static int die (lua_State *L, State *s) {
 }
 
 bool host_interrupted (void *arg) {
-  HostState *hs = ((State *)arg)->hs;
+  HostState *hs = hs_of((State *)arg);
   int mask, count;
   lua_Hook f = hostlook_hook(hs, &mask, &count);
   if (mask == 0) return false;
@@ -235,11 +235,12 @@ bool wait_here (lua_State *L, Here h, Limit lim) {
   }
   if (lim.ctx != NULL && now == WAKE_READY) now = context_enter(lim.ctx, g);
   if (s->is_host) {
+    HostState *hs = hs_of(s);
     int count;
-    s->hs->hook0 = hostlook_hook(s->hs, &s->hs->mask0, &count);
-    s->hs->waits_in = L;
+    hs->hook0 = hostlook_hook(hs, &hs->mask0, &count);
+    hs->waits_in = L;
     fence_seq();                       /* our claim = 1 before this; run_panic does the reverse */
-    if (load_seq(&s->hs->npanics) != 0) now = WAKE_PANIC;
+    if (load_seq(&hs->npanics) != 0) now = WAKE_PANIC;
   }
   if (host_closing(g->host)) now = WAKE_KILL;
   if (now != WAKE_READY && wait_claim(g, now)) {
@@ -297,7 +298,7 @@ static void raise_panic (lua_State *L, HostState *hs) {
 }
 
 int wait_unwind (lua_State *L, Here h) {
-  HostState *hs = h.s->hs;
+  HostState *hs = hs_of(h.s);
   switch (h.g->wake) {
     case WAKE_INTERRUPT:
       if (L == h.s->L) return 0;       /* the hook raises as soon as we return */
@@ -326,7 +327,7 @@ void check_panics_slow (lua_State *L, Here h) {
     if (!can_yield(h.s, L)) die(L, h.s);
     return;                            /* it will die in its wait, or by the hook */
   }
-  if (h.s->is_host && load_rlx(&h.s->hs->npanics) != 0) raise_panic(L, h.s->hs);
+  if (h.s->is_host && load_rlx(&hs_of(h.s)->npanics) != 0) raise_panic(L, hs_of(h.s));
 }
 
 static int yielded (lua_State *L, int status, lua_KContext n) {
@@ -377,7 +378,7 @@ void run_tell_main (Host *h, Value *v) {
 }
 
 void run_panic (State *s, const char *text, const char *traceback, Value *v) {
-  HostState *hs = s->hs;
+  HostState *hs = hs_of(s);
   Host *h = s->g->host;
   Text line = { NULL, 0, 0 };
   uint32_t policy;
@@ -456,7 +457,7 @@ static void say_failure (char *buf, size_t size, State *s, const char *verb, con
 /* The traceback of its error, with where it was started; malloc'ed, or NULL. */
 static char *whole_traceback (State *s) {
   Text t = { NULL, 0, 0 };
-  if (s->traceback != NULL) text_add(&t, "%s", s->traceback);
+  if (rare(s)->traceback != NULL) text_add(&t, "%s", rare(s)->traceback);
   report_origin(&t, s);
   if (t.s != NULL && *t.s == '\n') memmove(t.s, t.s + 1, t.len);
   return t.s;
@@ -466,7 +467,7 @@ static char *whole_traceback (State *s) {
 ** 'plain': 'msg' is all there is to it. */
 static void fail (State *s, const char *msg, Value *v, bool plain) {
   Ending *e = s->ending;
-  char few[200], *text, *tb = s->traceback;
+  char few[200], *text, *tb = rare(s)->traceback;
   Value own = NIL_VALUE;
   size_t size = strlen(msg) + (s->name ? strlen(s->name) : 0) + 400;
   if ((text = malloc(size)) == NULL) size = sizeof few;
@@ -521,13 +522,15 @@ static void failed (lua_State *L, State *s) {
 
 /* Message handler: keeps the traceback aside, so that the error value stays what it is. */
 int run_handler (lua_State *L) {
-  Here h = here(L);
+  Rare *r = rare_write(here(L).s);
   const char *tb;
-  free(h.s->traceback);
-  h.s->traceback = NULL;
+  if (r != NULL) {
+    free(r->traceback);
+    r->traceback = NULL;
+  }
   luaL_traceback(L, L, NULL, 1);
   tb = lua_tostring(L, -1);
-  if (tb != NULL) h.s->traceback = strdup(tb);
+  if (tb != NULL && r != NULL) r->traceback = strdup(tb);
   lua_settop(L, 1);
   return 1;
 }
@@ -550,21 +553,21 @@ static int prepare_k (lua_State *L, int status, lua_KContext ctx) {
     return prepare_k(L, LUA_OK, (lua_KContext)f);
   }
   if (s->asleep) modimage_wake(L, s);
-  if (s->start_image != NULL) {
-    start_fill(L, s, s->start_image, 1);
-    start_free(s->start_image);
-    s->start_image = NULL;
+  if (s->imaged) {
+    start_fill(L, s, s->start.image, 1);
+    start_free(s->start.image);
+    s->start.image = NULL;
   }
   else {
     int n;
-    m = s->start;
+    m = s->start.msg;
     if (msg_is_shared(m)) {            /* an after_func's, which may start another */
       n = msg_to_lua_shared(L, s, m);
-      s->start = NULL;
+      s->start.msg = NULL;
       msg_free(m);
     }
     else {
-      s->start = NULL;
+      s->start.msg = NULL;
       n = msg_to_lua(L, s, m);
     }
     check_start(L, -n);
@@ -574,7 +577,7 @@ static int prepare_k (lua_State *L, int status, lua_KContext ctx) {
 
 static int prepare (lua_State *L) {
   State *s = here(L).s;
-  return prepare_k(L, LUA_OK, (lua_KContext)load_acq(&s->hs->inits));
+  return prepare_k(L, LUA_OK, (lua_KContext)load_acq(&hs_of(s)->inits));
 }
 
 /* The goroutine has ended, and is all there is of this process (forked.c). */
@@ -639,7 +642,7 @@ int run_body (lua_State *L) {
   State *s = here(L).s;
   int status;
   if (lua_gettop(L) == 0) lua_pushcfunction(L, run_handler);
-  if (s->start == NULL && s->start_image == NULL) return call(L);      /* nothing to prepare */
+  if (s->start.any == NULL) return call(L);        /* nothing to prepare */
   lua_pushcfunction(L, prepare);
   lua_insert(L, 2);
   status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 1, 0, prepared_k);
@@ -662,17 +665,17 @@ static Outcome end (State *s, M *m) {
 
 /* Make its state, ready to be resumed; how many arguments that takes.  -1: no memory. */
 static int open (State *s) {
-  Start *st = s->start_image;
+  Start *st = s->imaged ? s->start.image : NULL;
   if (!state_open(s)) return -1;
   if (st == NULL) {
-    lua_pushcfunction(s->L, s->making != NULL ? modimage_load : run_body);
+    lua_pushcfunction(s->L, rare(s)->making != NULL ? modimage_load : run_body);
     return 0;
   }
   start_bind(s, st);
   if (!st->strings && s->ninits == 0) {            /* nothing that could raise */
     start_fill(s->L, s, st, 3);
     start_free(st);
-    s->start_image = NULL;
+    s->start.image = NULL;
   }
   return lua_gettop(s->L) - 1;
 }

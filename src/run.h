@@ -53,7 +53,7 @@ int wait_unwind (lua_State *L, Here h);
 void check_panics_slow (lua_State *L, Here h);
 static inline void check_panics (lua_State *L, Here h) {
   sched_check_p(h.m, h.g);
-  if ((h.s->is_host && load_rlx(&h.s->hs->npanics) != 0) || host_closing(h.g->host))
+  if ((h.s->is_host && load_rlx(&hs_of(h.s)->npanics) != 0) || host_closing(h.g->host))
     check_panics_slow(L, h);
 }
 

@@ -201,6 +201,7 @@ static Image *find (Look *k, State *s, Image **own, uint16_t **spare) {
   const void *code = code_of(L, k->f);
   uint64_t h = slots_hash(&k->slots);
   CodeSlot *slot;
+  Rare *r;
   int i;
   *own = NULL;
   if (code == NULL) return *own = find_by_bytes(k, h);
@@ -209,12 +210,13 @@ static Image *find (Look *k, State *s, Image **own, uint16_t **spare) {
     *spare = &s->spare_image;
     return s->image;
   }
-  if (s->code_slots == NULL) {
-    s->code_slots = calloc(NCODESLOTS, sizeof *s->code_slots);
-    if (s->code_slots == NULL) return NULL;
+  if ((r = rare_write(s)) == NULL) return NULL;
+  if (r->code_slots == NULL) {
+    r->code_slots = calloc(NCODESLOTS, sizeof *r->code_slots);
+    if (r->code_slots == NULL) return NULL;
   }
   i = (int)(((uintptr_t)code >> 4 ^ h) % NCODESLOTS);
-  slot = &s->code_slots[i];
+  slot = &r->code_slots[i];
   *spare = &slot->spare;
   if (slot->code == code && image_is_for(slot->img, &k->slots) && is_kept(L, KEEP_CODE + i))
     return slot->img;
@@ -227,11 +229,12 @@ static Image *find (Look *k, State *s, Image **own, uint16_t **spare) {
 }
 
 void start_forget (State *s) {
+  CodeSlot *slots = rare(s)->code_slots;
   unsigned i;
-  if (s->code_slots == NULL) return;
-  for (i = 0; i < NCODESLOTS; i++) slot_clear(&s->code_slots[i]);
-  free(s->code_slots);
-  s->code_slots = NULL;
+  if (slots == NULL) return;
+  for (i = 0; i < NCODESLOTS; i++) slot_clear(&slots[i]);
+  free(slots);
+  s->rare->code_slots = NULL;
 }
 
 /* ---------------------------------------------------------------- capture */

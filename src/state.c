@@ -278,8 +278,11 @@ void origin_unref_n (Origin *o, uint32_t n) {
 
 Origin *origin_here (lua_State *L, State *s) {
   lua_Debug ar;
-  Origin *o = s->latest;
+  Rare *r = rare_write(s);
+  Origin *o;
   int level;
+  if (r == NULL) return NULL;
+  o = r->latest;
   ar.currentline = -1;
   for (level = 1; lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "Sl", &ar);
@@ -292,12 +295,33 @@ Origin *origin_here (lua_State *L, State *s) {
     store_rlx(&o->refs, 1);
     o->line = ar.currentline;
     memcpy(o->src, ar.short_src, sizeof o->src);
-    origin_unref_n(s->latest, 1u + s->spare_origin);
-    s->latest = o;
+    origin_unref_n(r->latest, 1u + s->spare_origin);
+    r->latest = o;
     s->spare_origin = 0;
   }
   lend(&o->refs, &s->spare_origin);
   return o;
+}
+
+/* ---------------------------------------------------------------- what few need */
+
+const Rare rare_none;
+
+Rare *rare_write (State *s) {
+  if (s->rare == NULL) s->rare = calloc(1, sizeof *s->rare);
+  return s->rare;
+}
+
+static void rare_free (State *s) {
+  Rare *r = s->rare;
+  if (r == NULL) return;
+  start_forget(s);
+  classes_close(s);
+  free(r->mods);
+  free(r->modref.bloom);
+  free(r->traceback);
+  free(r);
+  s->rare = NULL;
 }
 
 /* ---------------------------------------------------------------- all states */
@@ -331,7 +355,7 @@ Here here_slow (lua_State *L) {
       if (h.g->bound != NULL) h.g->bound->nhosts--;
       h.m->nhosts++;
       h.g->bound = h.m;
-      store_rel(&h.s->hs->home, h.m);
+      store_rel(&hs_of(h.s)->home, h.m);
       lock_release(&sched.lock);
     }
     h.m->interrupted = host_interrupted;
@@ -345,11 +369,19 @@ Here here_slow (lua_State *L) {
 State *state_new (HostState *hs) {
   G *g = g_new(hs->host);
   State *s;
+  size_t limit;
   if (g == NULL) return NULL;
   s = g->state;                        /* behind it, all zero */
   s->g = g;
-  s->hs = hs;
-  s->limit = load_rlx(&memory_limit);
+  limit = load_rlx(&memory_limit);
+  if (limit != 0) {
+    Rare *r = rare_write(s);
+    if (r == NULL) {
+      state_free(s);
+      return NULL;
+    }
+    r->limit = limit;
+  }
   return s;
 }
 
@@ -442,7 +474,7 @@ static void no_rest (const State *s) {
 
 bool state_open (State *s) {
   lua_State *L = NULL;
-  if (s->making != NULL) L = modimage_open(s);
+  if (rare(s)->making != NULL) L = modimage_open(s);
   else if (image_there()) L = image_open(s, pool_here());
   else {
     L = open_without_image(s);
@@ -456,7 +488,7 @@ bool state_open (State *s) {
   s->registry = lua_topointer(L, LUA_REGISTRYINDEX);
   s->L = s->cur = L;
   s->chain = true;
-  arena_limit(s->arena, s->limit);
+  arena_limit(s->arena, rare(s)->limit);
   no_rest(s);
   return true;
 }
@@ -472,6 +504,7 @@ static bool can_be_dropped (const State *s) {
 void state_close (State *s) {
   M *m = sched_m();
   lua_State *L = s->L;
+  size_t limit = rare(s)->limit;
   if (L == NULL) return;
   m->curl = NULL;                      /* no preemption from here on */
   if (can_be_dropped(s)) handle_release_all(s);
@@ -482,11 +515,11 @@ void state_close (State *s) {
     s->chain = false;
     s->ended = true;
     /* what ends must be able to, and its finalisers must not eat all there is */
-    if (s->limit != 0) arena_limit(s->arena, s->limit + s->limit / 4 + 65536);
+    if (limit != 0) arena_limit(s->arena, limit + limit / 4 + 65536);
     lua_close(L);
   }
   s->L = NULL;
-  if (s->making != NULL) modimage_give_up(s);
+  if (rare(s)->making != NULL) modimage_give_up(s);
   if (s->lazy_libs && !s->is_maker) image_close(s, m->pool);
   else arena_free(s->arena, NULL);
   s->arena = NULL;
@@ -497,25 +530,24 @@ static void forget_kin (State *s) {
   if (s->heritage != NULL) obj_unref_n(&s->heritage->o, 1u + s->spare_heritage);
   s->heritage = NULL;
   s->spare_heritage = 0;
-  origin_unref_n(s->latest, 1u + s->spare_origin);
-  s->latest = NULL;
+  if (s->rare == NULL) return;
+  origin_unref_n(s->rare->latest, 1u + s->spare_origin);
+  s->rare->latest = NULL;
   s->spare_origin = 0;
 }
 
 void state_free (State *s) {
   G *g = s->g;
   g_unlink(g);                         /* nobody looks at it from here on */
-  if (s->start != NULL) msg_free(s->start);
-  if (s->start_image != NULL) start_free(s->start_image);
-  if (s->code_slots != NULL) start_forget(s);
-  if (s->making != NULL) modimage_give_up(s);
+  if (s->start.any != NULL) {
+    if (s->imaged) start_free(s->start.image);
+    else msg_free(s->start.msg);
+  }
+  if (rare(s)->making != NULL) modimage_give_up(s);
   image_unref_n(s->image, 1u + s->spare_image);
-  free(s->mods);
   forget_kin(s);
   origin_unref(s->origin);
-  free(s->modref.bloom);
-  if (s->classes != NULL) classes_close(s);
-  free(s->traceback);
+  rare_free(s);
   free(s->name);
   g_free(g);
 }
@@ -560,7 +592,6 @@ HostState *hoststate_open (lua_State *L) {
   s = &hs->s;
   s->g = hs->host->main;
   s->g->state = s;
-  s->hs = hs;
   s->is_host = true;
   s->registry = lua_topointer(L, LUA_REGISTRYINDEX);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
@@ -573,12 +604,7 @@ void hoststate_close (HostState *hs) {
   State *s = &hs->s;
   handle_disown_all(s);
   forget_kin(s);
-  free(s->mods);
-  s->mods = NULL;
-  free(s->modref.bloom);
-  s->modref.bloom = NULL;
-  start_forget(s);
-  classes_close(s);
+  rare_free(s);
   class_sweep();
   host_unref(hs->host);
 }

@@ -56,6 +56,22 @@ enum {
 /* M.resumer: who resumed the coroutine that runs; on the C stack of that resume (costate.c). */
 typedef struct Resumer { lua_State *L; const struct Resumer *up; } Resumer;
 
+/*
+** What few goroutines need, in a block of its own: there may be a million that do not.  Made when
+** something is first written (rare_write); read through rare(), which has all zero where there is
+** none.
+*/
+typedef struct Rare {
+  size_t limit;                        /* [I] bytes it may use; 0: any */
+  Origin *latest;                      /* [O] where it started the last goroutine */
+  char *traceback;                     /* [O] of the error being handled */
+  ModRef modref;                       /* [O] */
+  struct Image *making;                /* [O] counted; the image it is to make, or NULL */
+  struct Classes *classes;             /* [O] NULL: no class has crossed here */
+  struct ModNames *mods;               /* [O] modimage.c's, or NULL */
+  struct CodeSlot *code_slots;         /* [O] functions that started goroutines (start.c) */
+} Rare;
+
 typedef struct State {
   G *g;                                /* [I] */
   lua_State *L;                        /* [O] its main thread; NULL: not opened yet */
@@ -67,35 +83,6 @@ typedef struct State {
   uint8_t yielding;                    /* [O] Y_ */
   volatile bool nopreempt;             /* [O] the hook must not be touched just now */
   bool armed;                          /* [O] g->timer is set */
-  Arena *arena;                        /* [O] goroutines only */
-  size_t limit;                        /* [I] bytes it may use; 0: any */
-  Msg *start;                          /* [O] the function and its arguments, until it starts; */
-  struct Start *start_image;           /* [O] or these, where its image has the function */
-  Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
-  Ending *ending;                      /* [O] or NULL: an error is a panic */
-  Obj *ends;                           /* [I] the object that 'ending' holds, or NULL */
-  uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
-  char *name;                          /* [L:host] goro.name */
-  Origin *origin;                      /* [I] where it was started; hosts' and starters': the
-                                          latest one of theirs is in 'latest' */
-  uint32_t locked;                     /* [O] goro.lock_thread, how often: it never yields */
-  uint32_t stop_seq;                   /* [O] the world_stop that made it yield */
-  uint32_t node;                       /* leaks.c's, while the world stands still */
-  uint64_t creator;                    /* [I] who started it: a goroutine's id */
-  Origin *latest;                      /* [O] */
-  char *traceback;                     /* [O] of the error being handled */
-  ModRef modref;                       /* [O] */
-  struct Classes *classes;             /* [O] NULL: no class has crossed here */
-  struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
-  uint16_t spare_image;                /* [O] references more than one, for goroutines that it */
-  uint16_t spare_heritage;             /* starts: to 'image', 'heritage' and 'latest' (lend) */
-  uint16_t spare_origin;
-  struct Image *making;                /* [O] counted; the image it is to make, or NULL */
-  struct ModNames *mods;               /* [O] modimage.c's, or NULL */
-  struct CodeSlot *code_slots;         /* [O] functions that started goroutines (start.c) */
-  struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
-  uint64_t bound;                      /* [O] which of the handles in the image are there */
-  uint32_t nuserdata, nhandles;        /* [O] full userdata made in it, and ours among them */
   bool inheriting;                     /* [O] its heritage is being made */
   bool lazy_libs;                      /* [I] its libraries are lazy */
   bool loading;                        /* [O] it loads the modules of 'making' */
@@ -103,8 +90,32 @@ typedef struct State {
   bool asleep;                         /* [O] modimage_wake is to be called */
   bool spawned;                        /* [O] it has started a goroutine */
   bool must_close;                     /* [O] something in it has a finaliser */
+  bool imaged;                         /* [I] it starts by start.image */
+  uint16_t spare_image;                /* [O] references more than one, for goroutines that it */
+  uint16_t spare_heritage;             /* starts: to 'image', 'heritage', 'rare->latest' (lend) */
+  uint16_t spare_origin;
+  uint32_t ninits;                     /* [O] goro.inits still to be run before its function */
+  uint32_t locked;                     /* [O] goro.lock_thread, how often: it never yields */
+  uint32_t stop_seq;                   /* [O] the world_stop that made it yield */
+  uint32_t node;                       /* leaks.c's, while the world stands still */
+  uint32_t nuserdata, nhandles;        /* [O] full userdata made in it, and ours among them */
+  union {                              /* [O] what it starts with; all NULL once it has */
+    void *any;
+    Msg *msg;                          /* the function and its arguments; or, 'imaged': */
+    struct Start *image;               /* its image has the function, this is what it lacks */
+  } start;
+  Arena *arena;                        /* [O] goroutines only */
+  Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
+  Ending *ending;                      /* [O] or NULL: an error is a panic */
+  Obj *ends;                           /* [I] the object that 'ending' holds, or NULL */
+  char *name;                          /* [L:host] goro.name */
+  Origin *origin;                      /* [I] where it was started */
+  uint64_t creator;                    /* [I] who started it: a goroutine's id */
+  Rare *rare;                          /* [O] or NULL */
+  struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
+  struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
+  uint64_t bound;                      /* [O] which of the handles in the image are there */
   uint64_t lazy[NLAZY][LAZY_WORDS];    /* [O] names that were put into lazy tables */
-  struct HostState *hs;                /* [I] of the host it belongs to */
 } State;
 
 /* Host.state: what a host's Lua state needs beyond a goroutine's. */
@@ -144,6 +155,12 @@ typedef struct HostState {
 } HostState;
 
 _Noreturn void stack_full (lua_State *L);
+
+static inline HostState *hs_of (const State *s) { return s->g->host->state; }
+
+extern const Rare rare_none;           /* all zero */
+static inline const Rare *rare (const State *s) { return s->rare != NULL ? s->rare : &rare_none; }
+Rare *rare_write (State *s);           /* NULL: no memory */
 
 /* Who runs this C function: one look-up for all bindings. */
 typedef struct Here { M *m; G *g; State *s; } Here;
