@@ -9,16 +9,18 @@
 #include "lazy.h"
 #include "stdlibs.h"
 
-#define SLOTS (128 * LAZY_WORDS)
+#define SLOTS 256
 #define MAX_NAME 32
 
 typedef struct Spec {
   LazyEntry e[LAZY_MAX];
+  uint8_t bit[LAZY_MAX];               /* of each entry, in State.lazy */
   int n;
   uint8_t slot[SLOTS];                 /* by hash: entry + 1, 0 free */
 } Spec;
 
 static Spec specs[NLAZY];
+static int nbits;                      /* given to entries of all of them */
 static const char lazy_key = 0;        /* metatable[&lazy_key] = which */
 
 static uint32_t hash (const char *s, size_t len) {
@@ -52,7 +54,8 @@ bool lazy_define (int which, const LazyEntry *entries, int n) {
   int i;
   for (i = 0; i < n; i++) {
     uint32_t h = hash(entries[i].name, strlen(entries[i].name));
-    if (p->n == LAZY_MAX) return false;
+    if (p->n == LAZY_MAX || nbits == 64 * LAZY_WORDS) return false;
+    p->bit[p->n] = (uint8_t)nbits++;
     p->e[p->n++] = entries[i];
     while (p->slot[h] != 0) h = (h + 1) & (SLOTS - 1);
     p->slot[h] = (uint8_t)p->n;
@@ -60,14 +63,24 @@ bool lazy_define (int which, const LazyEntry *entries, int n) {
   return true;
 }
 
-void lazy_forget (void) { memset(specs, 0, sizeof specs); }
+void lazy_forget (void) {
+  memset(specs, 0, sizeof specs);
+  nbits = 0;
+}
 
-#define bit_word(s, which, i) ((s)->lazy[which][(i) / 64])
-#define bit_mask(i) (UINT64_C(1) << ((i) % 64))
-#define is_done(s, which, i) ((bit_word(s, which, i) & bit_mask(i)) != 0)
-#define set_done(s, which, i) (bit_word(s, which, i) |= bit_mask(i))
+static bool is_done (const State *s, int which, int i) {
+  return lazy_done_bit(s, specs[which].bit[i]);
+}
 
-int lazy_number (int which, const char *name) { return find(which, name, strlen(name)); }
+static void set_done (State *s, int which, int i) {
+  int bit = specs[which].bit[i];
+  s->lazy[bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
+int lazy_bit (int which, const char *name) {
+  int i = find(which, name, strlen(name));
+  return i >= 0 ? specs[which].bit[i] : -1;
+}
 
 bool lazy_is_done (const State *s, int which, const char *name) {
   int i = find(which, name, strlen(name));

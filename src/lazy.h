@@ -19,7 +19,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define LAZY_MAX (64 * LAZY_WORDS - 1) /* entries a table may have */
+#define LAZY_MAX 127                   /* entries a table may have */
 
 typedef struct LazyEntry {
   const char *name;
@@ -42,8 +42,8 @@ void lazy_attach (lua_State *L, int which);
 void lazy_get (lua_State *L, int idx, const char *name);
 /* Was 'name' put there already, or set by the script? */
 bool lazy_is_done (const State *s, int which, const char *name);
-int lazy_number (int which, const char *name);   /* of an entry, for: */
-#define lazy_done_number(s, which, i) (((s)->lazy[which][(i) / 64] >> ((i) % 64) & 1) != 0)
+int lazy_bit (int which, const char *name);      /* an entry's, or -1; for: */
+#define lazy_done_bit(s, bit) (((s)->lazy[(bit) / 64] >> ((bit) % 64) & 1) != 0)
 /* A template: the functions in the lazy table at 'idx' that 'code' mentions are put there now. */
 void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size_t len);
 /* The entry 'name' is there already (the caller sees to it). */

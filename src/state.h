@@ -38,7 +38,7 @@ typedef struct Origin {
 
 /* Lazy tables (lazy.c). */
 enum { LAZY_G, LAZY_LOADED, LAZY_GORO, NLAZY };
-#define LAZY_WORDS 2                   /* of 64 entries */
+#define LAZY_WORDS 3                   /* of 64 bits: each entry of each of them has one */
 
 /* What waits for a goroutine's end: a task, a WaitGroup's go, an errgroup's ... */
 typedef struct Ending {
@@ -115,7 +115,7 @@ typedef struct State {
   struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
   struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
   uint64_t bound;                      /* [O] which of the handles in the image are there */
-  uint64_t lazy[NLAZY][LAZY_WORDS];    /* [O] names that were put into lazy tables */
+  uint64_t lazy[LAZY_WORDS];           /* [O] names that were put into lazy tables */
 } State;
 
 /* Host.state: what a host's Lua state needs beyond a goroutine's. */

@@ -280,11 +280,10 @@ static lua_CFunction replacement (const char *lib, const char *name) {
   return NULL;
 }
 
-static int number_arg, number_package; /* [I] lazy entries */
+static int bit_arg, bit_package;       /* [I] of lazy entries */
 
 bool stdlibs_touched_heritage (const State *s) {
-  return lazy_done_number(s, LAZY_LOADED, number_package) ||
-         lazy_done_number(s, LAZY_G, number_arg);
+  return lazy_done_bit(s, bit_package) || lazy_done_bit(s, bit_arg);
 }
 
 /* What a plain state's globals are, as entries; can_be_lazy tells whether all of them are known. */
@@ -317,9 +316,9 @@ static void learn_globals (lua_State *L) {
     lua_pop(L, 1);
   }
   ok = ok && add(LAZY_G, "arg", NULL, make_arg) && add(LAZY_LOADED, "goro", NULL, make_goro);
-  number_arg = lazy_number(LAZY_G, "arg");
-  number_package = lazy_number(LAZY_LOADED, LUA_LOADLIBNAME);
-  ok = ok && number_arg >= 0 && number_package >= 0;
+  bit_arg = lazy_bit(LAZY_G, "arg");
+  bit_package = lazy_bit(LAZY_LOADED, LUA_LOADLIBNAME);
+  ok = ok && bit_arg >= 0 && bit_package >= 0;
   can_be_lazy = ok;
 }
 
