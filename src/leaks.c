@@ -408,9 +408,9 @@ static void look_at (Search *x, uint32_t n, bool first) {
     if (k >= 0) x->items[k].counted += 1u + h->spare;          /* NOLINT: item_of has made items */
     if (handle_alive(L, h)) reach(f, h->o, false);
   }
-  if (s->ending != NULL && s->ends != NULL) {
-    int64_t k = item_of(x, s->ends);
-    reach(f, s->ends, true);
+  if (s->ending != NULL) {
+    int64_t k = item_of(x, s->ending->obj);
+    reach(f, s->ending->obj, true);
     if (k >= 0) edge(x, &x->items[k].enders, n);
   }
   if (g->limit != NULL) reach(f, &g->limit->obj, true);

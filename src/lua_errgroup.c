@@ -30,13 +30,8 @@ static int l_limit (lua_State *L) {
 
 /* ---------------------------------------------------------------- go */
 
-typedef struct EgEnding {
-  Ending e;
-  ErrGroup *eg;                        /* a reference */
-} EgEnding;
-
 static void ending_done (Ending *e, M *m, Result *r) {
-  ErrGroup *eg = ((EgEnding *)e)->eg;
+  ErrGroup *eg = (ErrGroup *)e->obj;
   if (r == NULL) r = result_no_memory();
   if (r->ok) {
     result_unref(r);
@@ -48,7 +43,7 @@ static void ending_done (Ending *e, M *m, Result *r) {
 }
 
 static void ending_drop (Ending *e, M *m) {        /* the host ends */
-  ErrGroup *eg = ((EgEnding *)e)->eg;
+  ErrGroup *eg = (ErrGroup *)e->obj;
   errgroup_ended(eg, m, NULL);
   obj_unref(&eg->obj);
   free(e);
@@ -56,27 +51,25 @@ static void ending_drop (Ending *e, M *m) {        /* the host ends */
 
 static int start (lua_State *L) {      /* it is counted: group, f, arguments */
   ErrGroup *eg = (ErrGroup *)((Handle *)lua_touserdata(L, 1))->o;
-  EgEnding *ee = malloc(sizeof *ee);
+  Ending *e = malloc(sizeof *e);
   State *s;
   int n = lua_gettop(L) - 1, status = LUA_OK, i;
-  if (ee != NULL) {
+  if (e != NULL) {
     lua_pushcfunction(L, go_prepare_protected);
     lua_pushlightuserdata(L, &s);
     for (i = 0; i < n; i++) lua_pushvalue(L, 2 + i);
     status = lua_pcall(L, n + 1, 0, 0);
   }
-  if (ee == NULL || status != LUA_OK) {
-    free(ee);
+  if (e == NULL || status != LUA_OK) {
+    free(e);
     errgroup_ended(eg, here(L).m, NULL);
-    return ee == NULL ? luaL_error(L, "not enough memory") : lua_error(L);
+    return e == NULL ? luaL_error(L, "not enough memory") : lua_error(L);
   }
-  ee->e.done = ending_done;
-  ee->e.drop = ending_drop;
-  ee->e.wants = ENDS_STRICT;
-  ee->eg = eg;
-  obj_ref(&eg->obj);
-  s->ending = &ee->e;
-  s->ends = &eg->obj;
+  e->done = ending_done;
+  e->drop = ending_drop;
+  e->obj = obj_ref(&eg->obj);
+  e->wants = ENDS_STRICT;
+  s->ending = e;
   run_start(here(L), s);
   return 0;
 }

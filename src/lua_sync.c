@@ -68,28 +68,22 @@ static int l_wait (lua_State *L) {
 
 /* ---------------------------------------------------------------- go */
 
-typedef struct WgEnding {
-  Ending e;
-  WaitGroup *w;                        /* a reference */
-} WgEnding;
-
 static void wg_done (Ending *e, M *m, Result *r) {
-  WgEnding *we = (WgEnding *)e;
+  WaitGroup *w = (WaitGroup *)e->obj;
   if (r == NULL) r = result_no_memory();
   if (r->ok) {
     result_unref(r);
     r = NULL;
   }
-  waitgroup_ended(we->w, m, r);
-  obj_unref(&we->w->obj);
-  free(we);
+  waitgroup_ended(w, m, r);
+  obj_unref(&w->obj);
+  free(e);
 }
 
 static void wg_drop (Ending *e, M *m) {
-  WgEnding *we = (WgEnding *)e;
   (void)m;                             /* the host ends: nobody is left to wake */
-  obj_unref(&we->w->obj);
-  free(we);
+  obj_unref(e->obj);
+  free(e);
 }
 
 /* wg:go(f, ...): add, start, done at the end, also when f fails.  Go 1.25's WaitGroup.Go. */
@@ -97,20 +91,18 @@ static int l_go (lua_State *L) {
   Here h = here(L);
   WaitGroup *w = check_wg(L, 1);
   State *s;
-  WgEnding *we;
+  Ending *e;
   s = go_prepare(L, h, 2);
-  we = malloc(sizeof *we);
-  if (we == NULL) {
+  e = malloc(sizeof *e);
+  if (e == NULL) {
     go_abandon(s);
     return luaL_error(L, "not enough memory");
   }
-  we->e.done = wg_done;
-  we->e.drop = wg_drop;
-  we->e.wants = ENDS_ERROR;
-  we->w = w;
-  obj_ref(&w->obj);
-  s->ending = &we->e;
-  s->ends = &w->obj;
+  e->done = wg_done;
+  e->drop = wg_drop;
+  e->obj = obj_ref(&w->obj);
+  e->wants = ENDS_ERROR;
+  s->ending = e;
   waitgroup_add(w, h.m, 1);
   run_start(here(L), s);
   return 0;

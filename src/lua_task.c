@@ -10,13 +10,8 @@ static Task *check_task (lua_State *L) {
   return (Task *)handle_check(L, 1, OBJ_TASK)->o;
 }
 
-typedef struct TaskEnding {
-  Ending e;
-  Task *t;                             /* a reference */
-} TaskEnding;
-
 static void ending_done (Ending *e, M *m, Result *r) {
-  Task *t = ((TaskEnding *)e)->t;
+  Task *t = (Task *)e->obj;
   if (r == NULL) r = result_no_memory();
   task_end(t, m, r);
   obj_unref(&t->obj);
@@ -25,7 +20,7 @@ static void ending_done (Ending *e, M *m, Result *r) {
 
 static void ending_drop (Ending *e, M *m) {
   (void)m;                             /* the host ends: nobody is left to wake */
-  obj_unref(&((TaskEnding *)e)->t->obj);
+  obj_unref(e->obj);
   free(e);
 }
 
@@ -37,29 +32,27 @@ static int l_async (lua_State *L) {
   Here h = here(L);
   int n = lua_gettop(L);
   State *s;
-  TaskEnding *te;
+  Ending *e;
   Task *t;
   sched_check_p(h.m, h.g);
   arg_type(L, 1, LUA_TFUNCTION);
   stack_room(L, n + LUA_MINSTACK);
   handle_push_new(L, h.s, (Obj *)(t = task_new()));
   lua_insert(L, 1);                    /* what may raise comes before the goroutine exists */
-  te = malloc(sizeof *te);
-  if (te == NULL) return luaL_error(L, "not enough memory");
+  e = malloc(sizeof *e);
+  if (e == NULL) return luaL_error(L, "not enough memory");
   lua_pushcfunction(L, go_prepare_protected);
   lua_pushlightuserdata(L, &s);
   for (int i = 0; i < n; i++) lua_pushvalue(L, 2 + i);
   if (lua_pcall(L, n + 1, 0, 0) != LUA_OK) {
-    free(te);
+    free(e);
     return lua_error(L);
   }
-  te->e.done = ending_done;
-  te->e.drop = ending_drop;
-  te->e.wants = ENDS_RESULTS;
-  te->t = t;
-  obj_ref(&t->obj);
-  s->ending = &te->e;
-  s->ends = &t->obj;
+  e->done = ending_done;
+  e->drop = ending_drop;
+  e->obj = obj_ref(&t->obj);
+  e->wants = ENDS_RESULTS;
+  s->ending = e;
   run_start(here(L), s);
   lua_settop(L, 1);
   return 1;

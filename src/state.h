@@ -44,6 +44,7 @@ enum { LAZY_G, LAZY_LOADED, LAZY_GORO, NLAZY };
 typedef struct Ending {
   void (*done) (struct Ending *e, M *m, Result *r);          /* takes r; NULL: no memory */
   void (*drop) (struct Ending *e, M *m);           /* it will never end (its host does) */
+  Obj *obj;                            /* [I] that task, WaitGroup ...: a reference */
   uint8_t wants;                       /* ENDS_ */
 } Ending;
 
@@ -107,7 +108,6 @@ typedef struct State {
   Arena *arena;                        /* [O] goroutines only */
   Heritage *heritage;                  /* [O] counted reference; of hosts: the cached one */
   Ending *ending;                      /* [O] or NULL: an error is a panic */
-  Obj *ends;                           /* [I] the object that 'ending' holds, or NULL */
   char *name;                          /* [L:host] goro.name */
   Origin *origin;                      /* [I] where it was started */
   uint64_t creator;                    /* [I] who started it: a goroutine's id */
