@@ -94,20 +94,22 @@ struct Sudog {
 
 typedef struct WaitQ { Sudog *head, *tail; } WaitQ;         /* waitq.h */
 
+/* Those of a select: kept by its G for the next. */
+typedef struct Sudogs { int32_t n, cap; Sudog at[]; } Sudogs;
+
 struct G {
   G *link;                             /* [O] next in a run queue or a GList */
   _Atomic(uint32_t) status;            /* [A] GStatus */
   _Atomic(uint32_t) claim;             /* [A] 1: waits, and whoever makes it 0 may wake it */
-  Wake wake;                           /* [O] the claimer's, then the goroutine's */
   _Atomic(uint32_t) parkseq;           /* [A] counts its waits */
-  _Atomic(uint32_t) reason;            /* [A] WaitReason, for reports only */
+  _Atomic(uint16_t) reason;            /* [A] WaitReason, for reports only */
+  uint8_t wake;                        /* [O] Wake: the claimer's, then the goroutine's */
   _Atomic(int64_t) since;              /* [A] when it began to wait, by sched.clock */
   M *bound;                            /* [O] the only M that can run it (its C stack is there);
                                           written before a wait can be found, read after */
   Sudog *fired;                        /* [O] which Sudog ended the wait */
   Sudog own;                           /* [O] for waits on one thing */
-  Sudog *many;                         /* [O] for select */
-  int32_t nmany, capmany;
+  Sudogs *many;                        /* [O] for select, or NULL */
   Timer timer;                         /* of its sleep or time-out */
   struct Context *limit;               /* [O] the context it waits under, a reference, or NULL */
   G *lnext, **llink;                   /* [L:context] in that one's list; llink NULL: not in it */

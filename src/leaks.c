@@ -376,8 +376,8 @@ static void place (Search *x, uint32_t n) {
       x->nodes[n].placed = true;       /* (on none) */
       /* fall through */
     case WAIT_SELECT:
-      for (k = 0; k < g->nmany; k++)
-        if (g->many[k].queue != NULL) waits_on(x, n, item_of(x, g->many[k].queue));
+      for (k = 0; g->many != NULL && k < g->many->n; k++)
+        if (g->many->at[k].queue != NULL) waits_on(x, n, item_of(x, g->many->at[k].queue));
       break;
     case WAIT_MAP:                     /* see in_owned */
       break;
@@ -415,7 +415,7 @@ static void look_at (Search *x, uint32_t n, bool first) {
   }
   if (g->limit != NULL) reach(f, &g->limit->obj, true);
   if (reason == WAIT_SELECT || reason == WAIT_SELECT_NOTHING)
-    for (i = 0; i < g->nmany; i++) reach_value(&f, &g->many[i].elem);
+    for (i = 0; g->many != NULL && i < g->many->n; i++) reach_value(&f, &g->many->at[i].elem);
   else if (x->nodes[n].candidate) reach_value(&f, &g->own.elem);
   if (x->nodes[n].candidate) place(x, n);
 }

@@ -53,7 +53,7 @@ void park_begin (G *g, WaitReason reason) {
   g->fired = NULL;
   g->wake = WAKE_READY;
   store_rlx(&g->parkseq, load_rlx(&g->parkseq) + 1);
-  store_rlx(&g->reason, (uint32_t)reason);
+  store_rlx(&g->reason, (uint16_t)reason);
   store_rlx(&g->since, load_rlx(&sched.clock));
   store_rel(&g->status, G_PARKING);
   store_rel(&g->claim, 1);             /* from here on it can be woken */

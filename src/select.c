@@ -81,13 +81,23 @@ static ChanResult look (Case *cases, const int *order, int n, int *which, GList 
   return CHAN_BUSY;
 }
 
+static bool room (G *g, int n) {
+  Sudogs *many = g->many;
+  if (n <= (many != NULL ? many->cap : 0)) return true;
+  many = realloc(many, sizeof *many + (size_t)n * sizeof *many->at);
+  if (many == NULL) return false;
+  many->cap = n;
+  g->many = many;
+  return true;
+}
+
 static void enqueue (G *g, const Case *cases, const int *order, int n) {
   int i;
   park_begin(g, n > 0 ? WAIT_SELECT : WAIT_SELECT_NOTHING);
-  g->nmany = n;
+  if (g->many != NULL) g->many->n = n;
   for (i = 0; i < n; i++) {
     const Case *k = &cases[order[i]];
-    Sudog *s = &g->many[i];
+    Sudog *s = &g->many->at[i];
     s->g = g;
     s->queue = k->c;
     s->index = order[i];
@@ -108,14 +118,9 @@ ChanResult select_go (M *m, G *g, Case *cases, int n, bool block, int *which) {
   int i;
   if (n > FEW && (order = malloc(2 * (size_t)n * sizeof *order)) == NULL) return SELECT_NOMEM;
   locks = order + n;
-  if (block && n > g->capmany) {       /* before anything is published */
-    Sudog *many = realloc(g->many, (size_t)n * sizeof *many);
-    if (many == NULL) {
-      if (order != few) free(order);
-      return SELECT_NOMEM;
-    }
-    g->many = many;
-    g->capmany = n;
+  if (block && !room(g, n)) {          /* before anything is published */
+    if (order != few) free(order);
+    return SELECT_NOMEM;
   }
   shuffle(order, n);
   for (i = 0; i < n; i++) locks[i] = i;
@@ -138,8 +143,9 @@ ChanResult select_finish (G *g, int *which, Value *v) {
   ChanResult r = CHAN_BUSY;
   int i;
   *v = NIL_VALUE;
-  for (i = 0; i < g->nmany; i++) {
-    Sudog *s = &g->many[i];
+  if (g->many == NULL) return r;
+  for (i = 0; i < g->many->n; i++) {
+    Sudog *s = &g->many->at[i];
     Chan *c = s->queue;
     if (c == NULL) continue;
     if (s == hit) {
@@ -157,6 +163,6 @@ ChanResult select_finish (G *g, int *which, Value *v) {
     }
     value_drop(&s->elem);
   }
-  g->nmany = 0;
+  g->many->n = 0;
   return r;
 }
