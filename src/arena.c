@@ -6,9 +6,16 @@
 ** header.  Larger blocks are malloc's, in a doubly linked list; in a template they lie in the
 ** first chunk, and when one of those is freed it is cut into small ones.
 **
+** The arena's head is part of what each goroutine takes, and the lists are most of it.  In most
+** arenas all blocks lie in the first chunk, right behind the head: so the lists in the head are of
+** such near blocks only, told by their distance in two bytes (which a copy need not change).  For
+** blocks elsewhere there is a second set of lists, Far, by pointers.  It lies at the beginning of
+** the first chunk that is added, or of the first chunk if that is larger than two bytes can tell.
+**
 ** Free blocks are hidden from everybody where a checker looks on (poison.h), but not in what is
 ** to be copied, for that is read as a whole.
 */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
@@ -20,7 +27,7 @@
 #define GRAIN 8u                       /* what Lua asks of an allocator's alignment */
 #define MAX_SMALL 512u
 #define NCLASSES 18u                   /* up to 64 by 8, 128 by 16, 256 by 32, 512 by 128 */
-#define CHUNK 640u
+#define CHUNK 768u
 #define MAX_CHUNK 65536u
 #define MAX_POOLED 131072u              /* of those with modules */
 
@@ -43,37 +50,56 @@ static inline size_t class_within (size_t size) {
 }
 
 _Static_assert(NCLASSES <= 32, "a bit for each class");
-_Static_assert(CHUNK >= MAX_SMALL + 16, "a chunk holds the largest small block");
 
-typedef struct Free { struct Free *next; } Free;
 typedef struct Chunk { struct Chunk *next; size_t size; } Chunk;
 typedef struct Large { struct Large *next, *prev; } Large;     /* 16 bytes: keeps alignment */
+
+/* A free block: the next one of its list.  Near: in grains from the arena; far: a pointer; 0: it is
+** the last. */
+typedef struct Free { uintptr_t next; } Free;
+#define NEAR ((size_t)UINT16_MAX + 1)  /* grains */
+
+typedef struct Far {
+  uint32_t there;                      /* bits: classes with free blocks */
+  uintptr_t free[NCLASSES];
+} Far;
 
 struct Arena {
   char *top, *end;                     /* of the newest chunk */
   size_t used, limit;
-  size_t first;                        /* bytes of the first chunk, which follows */
   Large *large;                        /* list; the first one's prev is NULL */
   Chunk *chunks;                       /* all but the first, newest first */
   size_t outside;                      /* bytes in chunks and large blocks */
-  uint32_t grow;                       /* bytes of the next chunk */
-  uint32_t there;                      /* bits: classes with free blocks */
-  bool inner;
-  bool fine;                           /* small chunks (arena_fine) */
-  bool aligned;                        /* lies, as its copies do, at a multiple of ALIGN */
-  Free *free[NCLASSES];
+  Far *far;                            /* NULL: no block is further away than NEAR */
+  uint32_t first;                      /* bytes of the first chunk, which follows */
+  uint32_t grow : 29;                  /* bytes of the next chunk */
+  uint32_t inner : 1;
+  uint32_t fine : 1;                   /* small chunks (arena_fine) */
+  uint32_t aligned : 1;                /* lies, as its copies do, at a multiple of ALIGN */
+  uint32_t there;                      /* bits: classes with free blocks near */
+  uint16_t free[NCLASSES];             /* near, in grains; 0: none */
 };
+
+_Static_assert(CHUNK >= sizeof(Chunk) + sizeof(Far) + MAX_SMALL, "a chunk holds the largest");
 
 #define HEAD round_up(sizeof(Arena))
 #define base(a) ((char *)(a) + HEAD)
 
+/* At the newest chunk's top: the caller has seen to the room. */
+static void far_begin (Arena *a) {
+  a->far = (Far *)a->top;
+  memset(a->far, 0, sizeof *a->far);
+  a->top += sizeof *a->far;
+}
+
 static void arena_init (Arena *a, size_t first, bool inner) {
   memset(a, 0, inner ? HEAD + first : sizeof *a);  /* (arena_pointers reads all of it) */
-  a->first = first;
+  a->first = (uint32_t)first;
   a->inner = inner;
   a->top = base(a);
   a->end = a->top + first;
   a->grow = CHUNK;
+  if (HEAD + first > NEAR * GRAIN) far_begin(a);
 }
 
 /*
@@ -238,7 +264,7 @@ Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n
     w[offsets[i + 3]] += distance;
   }
   for (; i < n; i++) w[offsets[i]] += distance;
-  b->first = first;
+  b->first = (uint32_t)first;
   b->end = base(b) + first;
   b->inner = false;
   return b;
@@ -263,21 +289,39 @@ static int by_place (const void *a, const void *b) {
   return x->from < y->from ? -1 : x->from > y->from;
 }
 
+static void add_gap (const Arena *a, Gap *g, const void *p, size_t size) {
+  if (g == NULL) return;
+  g->from = (uint32_t)((const char *)p - (const char *)a);
+  g->to = g->from + (uint32_t)size;
+}
+
+/* How many free blocks there are; put down in 'g', if that is not NULL. */
+static size_t count_free (const Arena *a, Gap *g) {
+  size_t c, k = 0;
+  uintptr_t at;
+  for (c = 0; c < NCLASSES; c++) {
+    for (at = a->free[c]; at != 0; k++) {
+      const Free *f = (const Free *)(const void *)((const char *)a + at * GRAIN);
+      add_gap(a, g == NULL ? NULL : g + k, f, class_size(c));
+      at = f->next;
+    }
+    if (a->far == NULL) continue;
+    for (at = a->far->free[c]; at != 0; k++) {
+      add_gap(a, g == NULL ? NULL : g + k, (const void *)at, class_size(c));
+      at = ((const Free *)at)->next;
+    }
+  }
+  return k;
+}
+
 /* All that is free below a->top, in order, adjacent pieces as one; '*n' of them.  One more stands
 ** at the end.  NULL: no memory. */
 static Gap *find_gaps (const Arena *a, size_t *n) {
-  size_t c, k = 0, i;
-  const Free *f;
-  Gap *g;
-  for (c = 0; c < NCLASSES; c++)
-    for (f = a->free[c]; f != NULL; f = f->next) k++;
-  g = malloc((k + 1) * sizeof *g);
+  size_t k = count_free(a, NULL) + (a->far != NULL), i;
+  Gap *g = malloc((k + 1) * sizeof *g);
   if (g == NULL) return NULL;
-  for (c = 0, i = 0; c < NCLASSES; c++)
-    for (f = a->free[c]; f != NULL; f = f->next, i++) {
-      g[i].from = (uint32_t)((const char *)f - (const char *)a);
-      g[i].to = g[i].from + (uint32_t)class_size(c);
-    }
+  i = count_free(a, g);
+  if (a->far != NULL) add_gap(a, &g[i], a->far, sizeof *a->far);     /* (the copy has none) */
   qsort(g, k, sizeof *g, by_place);
   for (i = 0, *n = 0; i < k; i++) {
     if (*n > 0 && g[*n - 1].to == g[i].from) g[*n - 1].to = g[i].to;
@@ -335,7 +379,7 @@ Arena *arena_compact (const Arena *a, void **p) {
                  (const uintptr_t *)(const void *)(from + at));
       at = g[i].to;
     }
-    b->first = size - g[n].below - HEAD;
+    b->first = (uint32_t)(size - g[n].below - HEAD);
     b->top = b->end = base(b) + b->first;
     i = (size_t)((char *)*p - from);
     *p = (char *)b + i - free_below(g, n, (uint32_t)i);
@@ -346,20 +390,43 @@ Arena *arena_compact (const Arena *a, void **p) {
 
 /* ---------------------------------------------------------------- blocks */
 
+#define class_bit(c) (UINT32_C(1) << (c))
+
 static void free_small (Arena *a, void *p, size_t c) {
   Free *f = p;
+  size_t grains = ((uintptr_t)p - (uintptr_t)a) / GRAIN;       /* (huge where p is below) */
   goro_check(c < NCLASSES);
-  f->next = a->free[c];
-  a->free[c] = f;
-  a->there |= UINT32_C(1) << c;
+  if (grains < NEAR) {
+    f->next = a->free[c];
+    a->free[c] = (uint16_t)grains;
+    a->there |= class_bit(c);
+  }
+  else if (a->far != NULL) {           /* (else the end of an image's copy of half a megabyte) */
+    f->next = a->far->free[c];
+    a->far->free[c] = (uintptr_t)f;
+    a->far->there |= class_bit(c);
+  }
   if (!a->inner) poison_hide(p, class_size(c));
 }
 
-static Free *take_small (Arena *a, size_t c) {     /* there is one */
-  Free *f = a->free[c];
+static Free *near_block (Arena *a, uintptr_t grains) {
+  return (Free *)((char *)a + grains * GRAIN);
+}
+
+static void *take_near (Arena *a, size_t c) {      /* there is one */
+  Free *f = near_block(a, a->free[c]);
   poison_peek(f, sizeof *f);
-  a->free[c] = f->next;
-  if (f->next == NULL) a->there &= ~(UINT32_C(1) << c);
+  a->free[c] = (uint16_t)f->next;
+  if (f->next == 0) a->there &= ~class_bit(c);
+  if (!a->inner) poison_show(f, class_size(c));
+  return f;
+}
+
+static void *take_far (Arena *a, size_t c) {       /* there is one */
+  Free *f = (Free *)a->far->free[c];
+  poison_peek(f, sizeof *f);
+  a->far->free[c] = f->next;
+  if (f->next == 0) a->far->there &= ~class_bit(c);
   if (!a->inner) poison_show(f, class_size(c));
   return f;
 }
@@ -386,31 +453,40 @@ static size_t next_chunk (Arena *a) {
   return size;
 }
 
-/* A free block, cut from a larger one if need be: what a template has left free should serve. */
+/* The smallest free block that one of class 'c' can be cut from; what it has more is free again
+** (what a template has left free should serve).  NULL: there is none. */
+static char *free_block (Arena *a, size_t c) {
+  uint32_t near = a->there >> c, far = a->far != NULL ? a->far->there >> c : 0;
+  size_t k;
+  char *p;
+  if ((near | far) == 0) return NULL;
+  k = c + (size_t)__builtin_ctz(near | far);
+  p = a->there & class_bit(k) ? take_near(a, k) : take_far(a, k);
+  if (k > c) recycle(a, p + class_size(c), class_size(k) - class_size(c));
+  return p;
+}
+
+static bool add_chunk (Arena *a) {     /* false: no memory */
+  size_t size = next_chunk(a);
+  Chunk *k = malloc(size);
+  if (k == NULL) return false;
+  recycle(a, a->top, (size_t)(a->end - a->top));
+  k->size = size;
+  a->outside += size;
+  k->next = a->chunks;
+  a->chunks = k;
+  a->top = (char *)(k + 1);
+  a->end = (char *)k + size;
+  if (a->far == NULL) far_begin(a);
+  return true;
+}
+
 static void *small_new (Arena *a, size_t size) {
   size_t c = class_of(size);
-  uint32_t fit = a->there >> c;
-  char *p;
-  if (fit & 1) return take_small(a, c);
+  char *p = free_block(a, c);
+  if (p != NULL) return p;
   size = class_size(c);
-  if (fit != 0) {
-    size_t larger = c + (size_t)__builtin_ctz(fit);
-    p = (char *)take_small(a, larger);
-    recycle(a, p + size, class_size(larger) - size);
-    return p;
-  }
-  if ((size_t)(a->end - a->top) < size) {
-    size_t size_k = next_chunk(a);
-    Chunk *k = malloc(size_k);
-    if (k == NULL) return NULL;
-    recycle(a, a->top, (size_t)(a->end - a->top));
-    k->size = size_k;
-    a->outside += size_k;
-    k->next = a->chunks;
-    a->chunks = k;
-    a->top = (char *)(k + 1);
-    a->end = (char *)k + size_k;
-  }
+  if ((size_t)(a->end - a->top) < size && !add_chunk(a)) return NULL;
   p = a->top;
   a->top += size;
   return p;
@@ -537,44 +613,56 @@ static Part *part_of (Part *parts, size_t n, const void *p) {  /* where 'p' lies
 
 #define all_free(part) ((part) != NULL && (part)->free == (part)->k->size - sizeof(Chunk))
 
+/* Count a free block where it lies; the next one of its list. */
+static uintptr_t count_block (const Arena *a, Part *parts, size_t n, Free *f, size_t c) {
+  Part *part = part_of(parts, n, f);
+  uintptr_t next;
+  if (part != NULL) part->free += class_size(c);
+  poison_peek(f, sizeof *f);
+  next = f->next;
+  if (!a->inner) poison_hide(f, sizeof *f);
+  return next;
+}
+
 /* Count what is free in each. */
-static void count_free (const Arena *a, Part *parts, size_t n) {
+static void count_parts (Arena *a, Part *parts, size_t n) {
   size_t c;
-  Free *f, *next;
-  for (c = 0; c < NCLASSES; c++)
-    for (f = a->free[c]; f != NULL; f = next) {
-      Part *part = part_of(parts, n, f);
-      if (part != NULL) part->free += class_size(c);
-      poison_peek(f, sizeof *f);
-      next = f->next;
-      if (!a->inner) poison_hide(f, sizeof *f);
-    }
+  uintptr_t at;
+  for (c = 0; c < NCLASSES; c++) {
+    for (at = a->free[c]; at != 0;) at = count_block(a, parts, n, near_block(a, at), c);
+    if (a->far == NULL) continue;
+    for (at = a->far->free[c]; at != 0;) at = count_block(a, parts, n, (Free *)at, c);
+  }
 }
 
 /* Take what lies in those that are free as a whole out of the free lists. */
 static void unlist_free (Arena *a, Part *parts, size_t n) {
   size_t c;
   for (c = 0; c < NCLASSES; c++) {
-    Free *f = a->free[c], *next, *stays = NULL;
-    for (; f != NULL; f = next) {
-      poison_peek(f, sizeof *f);
-      next = f->next;
+    Free *stay = NULL;
+    for (;;) {
+      Free *f = a->there & class_bit(c) ? take_near(a, c) :
+                a->far != NULL && (a->far->there & class_bit(c)) ? take_far(a, c) : NULL;
+      if (f == NULL) break;
       if (all_free(part_of(parts, n, f))) continue;
-      f->next = stays;
-      stays = f;
-      if (!a->inner) poison_hide(f, sizeof *f);
+      f->next = (uintptr_t)stay;
+      stay = f;
     }
-    a->free[c] = stays;
-    if (stays == NULL) a->there &= ~(UINT32_C(1) << c);
+    while (stay != NULL) {
+      Free *next = (Free *)stay->next;
+      free_small(a, stay, c);
+      stay = next;
+    }
   }
 }
 
+/* (The chunk in which Far lies is never free as a whole.) */
 void arena_trim (Arena *a) {
   size_t n, i;
   Part *parts = find_parts(a, &n);
   Chunk **k;
   if (parts == NULL) return;
-  count_free(a, parts, n);
+  count_parts(a, parts, n);
   unlist_free(a, parts, n);
   for (k = &a->chunks->next; *k != NULL;) {
     Chunk *gone = *k;

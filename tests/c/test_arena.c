@@ -85,8 +85,8 @@ static void limit (void) {
 
 typedef struct Node { struct Node *next, *self; size_t n; void *outside; } Node;
 
-static void copies (void) {
-  Arena *a = arena_new(1 << 16, true), *b, *c;
+static void copies (size_t first) {
+  Arena *a = arena_new(first, true), *b, *c;
   uint32_t *offsets;
   Node *list = NULL, *x, *y;
   long n;
@@ -125,9 +125,11 @@ int main (void) {
   random_use(8192, false);
   random_use(0, false);
   random_use(65536, true);
+  random_use(1 << 20, true);           /* blocks further away than NEAR in the first chunk, too */
   trim();
   limit();
-  copies();
+  copies(1 << 16);
+  copies(1 << 20);
   puts("arena: blocks, limit, copies, what is given back");
   return 0;
 }
