@@ -459,6 +459,17 @@ describe("a goroutine's image", function()
     end
   end)
 
+  it("has handles that hide their metatable, and are named and compared as anywhere", function()
+    local ch, wg = goro.chan(1), goro.WaitGroup()
+    each({ false, false, true, true, true, "WaitGroup", "channel", true, n = 8 }, function()
+      local other = goro.WaitGroup()
+      local _, said = pcall(string.rep, ch)
+      return getmetatable(ch), getmetatable(wg), wg ~= other, ch == ch:send_only(),
+        tostring(wg):find("^WaitGroup: ") ~= nil, debug.getmetatable(other).__name,
+        said:match("got (%w+)"), not pcall(setmetatable, wg, {})
+    end)
+  end)
+
   it("may be all that is left of a goroutine that never started", function()
     assert.equal("end\n", script.ok([[
       local goro = require "goro"

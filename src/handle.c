@@ -115,20 +115,35 @@ int handle_index (lua_State *L) {
   return 0;
 }
 
-/* Push the metatable of handles of 'type'. */
+/*
+** Push the metatable of handles of 'type'.  In a lazy state, where room is dear (a table of five
+** fields takes as much as one of eight), it has no more than somebody may ask for.  No __metatable:
+** only getmetatable looks for that, and a goroutine's own (lazy.c) knows handles.  No __eq, but for
+** channels, whose views are handles of their own: other objects have one handle in a state.
+*/
 static void push_meta (lua_State *L, int type) {
   const HandleType *d = handle_types[type];
+  bool lazy, equal;
+  int n = 0;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &meta_keys[type]) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 8);
+  lazy = lazy_push_common(L);
+  if (lazy) lua_pop(L, 1);
+  equal = !lazy || type == OBJ_CHAN;
+  while (d->meta != NULL && d->meta[n].name != NULL) n++;
+  lua_createtable(L, 0, 4 + n + !lazy + equal);
   lua_pushstring(L, d->name);
   lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
+  if (!lazy) {
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+  }
   lua_pushcfunction(L, h_gc);
   lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, h_eq);
-  lua_setfield(L, -2, "__eq");
+  if (equal) {
+    lua_pushcfunction(L, h_eq);
+    lua_setfield(L, -2, "__eq");
+  }
   lua_pushcfunction(L, h_tostring);
   lua_setfield(L, -2, "__tostring");
   if (d->meta != NULL) luaL_setfuncs(L, d->meta, 0);

@@ -76,10 +76,10 @@ void keep_push (lua_State *L, int i) {
 void keep_table (lua_State *L, int n) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &keep_key) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, n, 0);
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, n, 1);            /* its own metatable, as one table is less than two */
   lua_pushliteral(L, "v");
   lua_setfield(L, -2, "__mode");
+  lua_pushvalue(L, -1);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &keep_key);

@@ -321,7 +321,8 @@ static int l_getmetatable (lua_State *L) {
     lua_pushnil(L);
     return 1;
   }
-  luaL_getmetafield(L, 1, "__metatable");
+  if (handle_any(L, 1) != NULL) lua_pushboolean(L, 0);         /* (see push_meta in handle.c) */
+  else luaL_getmetafield(L, 1, "__metatable");
   return 1;
 }
 
