@@ -85,6 +85,12 @@ _Static_assert(CHUNK >= sizeof(Chunk) + sizeof(Far) + MAX_SMALL, "a chunk holds 
 #define HEAD round_up(sizeof(Arena))
 #define base(a) ((char *)(a) + HEAD)
 
+/* Does it lie in the first chunk? */
+static bool is_inner (const Arena *a, const void *p) {
+  size_t at = (uintptr_t)p - (uintptr_t)a;         /* (huge where it is below) */
+  return at >= HEAD && at < HEAD + a->first;
+}
+
 /* At the newest chunk's top: the caller has seen to the room. */
 static void far_begin (Arena *a) {
   a->far = (Far *)a->top;
@@ -141,7 +147,7 @@ Arena *arena_new (size_t first, bool inner) {
 ** not where GORO_POOLS says no.
 */
 static Arena **pool_slot (ArenaPool *pool, size_t first) {
-  return &pool->free[(first >> 5) % POOL_SIZE];
+  return &pool->free[first / SLAB_UNIT % POOL_SIZE];
 }
 
 static Arena *first_chunk (size_t first, bool aligned, ArenaPool *pool) {
@@ -221,9 +227,9 @@ size_t arena_need (const Arena *a) {
   const Chunk *c = a->chunks;
   size_t n;
   if (c == NULL) return arena_size(a);
-  n = HEAD + a->first + (size_t)(a->top - (const char *)c);    /* of the newest: what is in use */
-  while ((c = c->next) != NULL) n += c->size;
-  return n;
+  n = HEAD + a->first + (size_t)(a->top - (const char *)(c + 1));      /* of the newest: in use */
+  while ((c = c->next) != NULL) n += c->size - sizeof *c;
+  return is_inner(a, a->far) ? n : n - sizeof *a->far;
 }
 
 /* ---------------------------------------------------------------- copies */
@@ -250,7 +256,8 @@ long arena_pointers (const Arena *a, uint32_t **offsets) {
 
 Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n,
                    ArenaPool *pool) {
-  size_t size = arena_size(a), first = round_up(size - HEAD + slack);
+  size_t size = arena_size(a);
+  size_t first = (size + slack + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT - HEAD;
   Arena *b = first_chunk(first, a->aligned, pool);
   uintptr_t *w = (uintptr_t *)b;
   uintptr_t distance = (uintptr_t)b - (uintptr_t)a;
@@ -394,7 +401,7 @@ Arena *arena_compact (const Arena *a, void **p) {
 
 static void free_small (Arena *a, void *p, size_t c) {
   Free *f = p;
-  size_t grains = ((uintptr_t)p - (uintptr_t)a) / GRAIN;       /* (huge where p is below) */
+  size_t grains = ((uintptr_t)p - (uintptr_t)a) / GRAIN;       /* (huge where it is below) */
   goro_check(c < NCLASSES);
   if (grains < NEAR) {
     f->next = a->free[c];
@@ -490,11 +497,6 @@ static void *small_new (Arena *a, size_t size) {
   p = a->top;
   a->top += size;
   return p;
-}
-
-/* Does the large block lie in the first chunk? */
-static bool is_inner (Arena *a, void *p) {
-  return (char *)p >= base(a) && (char *)p < base(a) + a->first;
 }
 
 static void *block_new (Arena *a, size_t size) {

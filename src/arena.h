@@ -48,9 +48,9 @@ Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n
 /* A copy of 'a', an aligned one with nothing outside its first chunk, without what is free in it;
 ** NULL: no memory.  '*p', a block, is set to where it lies in the copy. */
 Arena *arena_compact (const Arena *a, void **p);
-size_t arena_need (const Arena *a);    /* the same, with what its further chunks hold */
 size_t arena_extent (const Arena *a);  /* bytes of its chunks and large blocks */
 size_t arena_size (const Arena *a);    /* bytes of a copy without slack */
+size_t arena_need (const Arena *a);    /* the same, with what its further chunks hold */
 /* Where in 'to', a copy of 'from', the block lies that is 'p' in 'from'. */
 #define arena_moved(from, to, p) \
   ((void *)((char *)(p) + ((char *)(to) - (const char *)(from))))

@@ -39,7 +39,7 @@
 #include "verify.h"
 
 #define TEMPLATE_SIZE 65536
-#define SLACK 160                      /* at first, for what a goroutine makes; then as learned */
+#define SLACK 64                       /* at first, for what a goroutine makes; then as learned */
 #define MAX_SLACK 4096
 #define MAKE_AT 8
 #define MODULES_AT 3                   /* goroutines that asked for the same modules */
@@ -578,17 +578,15 @@ lua_State *image_open (State *s, ArenaPool *pool) {
   return L;
 }
 
-/* A copy has as much room as the last ones needed. */
-static void learn_slack (Image *img, const Arena *a) {
-  uint32_t slack = load_rlx(&img->slack);
-  size_t need = arena_need(a) - arena_size(img->arena);
+void image_learn (const State *s) {
+  Image *img = s->image != NULL ? s->image : &plain;
+  size_t need = arena_need(s->arena) - arena_size(img->arena);
   if (need > MAX_SLACK) need = MAX_SLACK;
-  need = (need + 127) & ~(size_t)127;
-  if (need > slack) store_rlx(&img->slack, (uint32_t)need);
+  if (need > load_rlx(&img->slack)) store_rlx(&img->slack, (uint32_t)need);
 }
 
 void image_close (State *s, ArenaPool *pool) {
-  learn_slack(s->image != NULL ? s->image : &plain, s->arena);
+  image_learn(s);
   arena_free(s->arena, pool);
   s->arena = NULL;
 }

@@ -93,6 +93,7 @@ void image_fill_plain (lua_State *L, State *s);    /* what the plain image holds
 ** NULL: no memory. */
 lua_State *image_open (State *s, ArenaPool *pool);
 void image_close (State *s, ArenaPool *pool);      /* s->arena is given back */
+void image_learn (const State *s);     /* copies are to have as much room as this one needed */
 
 /* A copy's handle number 'slot'. */
 #define image_handle(s, slot) \

@@ -683,10 +683,11 @@ static int open (State *s) {
 static Outcome run (M *m, G *g) {
   State *s = g->state;
   uint32_t slice;
+  bool fresh = s->L == NULL;
   int status, n, nargs = 0;
   if (host_closing(g->host) &&
-      (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
-  if (s->L == NULL) {
+      (fresh || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
+  if (fresh) {
     nargs = open(s);
     if (nargs < 0) {
       fail_text(s, "not enough memory to start a goroutine");
@@ -704,6 +705,7 @@ resume:
     preempt_moves(s, NULL);
   }
   if (status == LUA_YIELD) {
+    if (fresh && s->lazy_libs && !s->is_maker) image_learn(s); /* thousands may start like this */
     switch (s->yielding) {
       case Y_PARK: return RUN_PARKED;
       case Y_YIELD: return RUN_YIELDED;

@@ -20,9 +20,9 @@
 #include "slab.h"
 
 #define SLAB ((size_t)4 << 20)
-#define UNIT 32u                       /* sizes are multiples of it */
 #define LARGEST 65536u
-#define NSIZES (LARGEST / UNIT)
+#define NSIZES (LARGEST / SLAB_UNIT)
+#define round_up(size) (((size) + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT)
 
 typedef struct Block { struct Block *next; } Block;
 
@@ -101,8 +101,8 @@ void *slab_alloc (size_t size) {
   Slab **first, *fresh;
   void *p = NULL;
   if (!is_ours(size)) return malloc(size);
-  size = (size + UNIT - 1) / UNIT * UNIT;
-  first = &slabs.first[size / UNIT];
+  size = round_up(size);
+  first = &slabs.first[size / SLAB_UNIT];
   lock_acquire(&slabs.lock);
   if (*first != NULL) p = take(first, size);
   lock_release(&slabs.lock);
@@ -121,8 +121,8 @@ void slab_free (void *p, size_t size) {
     free(p);
     return;
   }
-  size = (size + UNIT - 1) / UNIT * UNIT;
-  first = &slabs.first[size / UNIT];
+  size = round_up(size);
+  first = &slabs.first[size / SLAB_UNIT];
   lock_acquire(&slabs.lock);
   b->next = s->free;
   s->free = b;

@@ -8,6 +8,8 @@
 
 #pragma GCC visibility push(hidden)
 
+#define SLAB_UNIT 16u                  /* what sizes are rounded up to */
+
 /* Like malloc and free; the size must be told again.  From any thread. */
 void *slab_alloc (size_t size);        /* NULL: no memory */
 void slab_free (void *p, size_t size);
