@@ -3,9 +3,9 @@
 **
 ** All copies of an image are of one size, and there may be a million of them.  malloc would make
 ** each from a heap that it lets grow by 128 KB at a time, with two system calls, and give back
-** only from its end.  Here a slab, SLAB bytes mapped at once and touched as they are needed, is
-** cut into blocks of one size.  A block's slab is found by its address.  A slab of which nothing
-** is in use goes back to the system, but for the last one of its size.
+** only from its end.  Here a slab, mapped at once and touched as it is needed, is cut into blocks of
+** one size.  A block's slab is found by its address.  A slab of which nothing is in use goes back to
+** the system, but for the last one of its size: so those of small blocks are small.
 **
 ** Pages of 4 KB on purpose: asking for large ones made touching new memory six times as dear.
 **
@@ -19,7 +19,7 @@
 #include "lock.h"
 #include "slab.h"
 
-#define SLAB ((size_t)4 << 20)
+#define bytes_of(size) ((size_t)((size) < 256 ? 256 << 10 : 4 << 20))    /* a slab of such blocks */
 #define LARGEST 65536u
 #define NSIZES (LARGEST / SLAB_UNIT)
 #define round_up(size) (((size) + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT)
@@ -48,7 +48,9 @@ static struct {
 #define is_ours(size) (GORO_POOLS && (size) <= LARGEST)
 #endif
 
-static Slab *slab_of (void *p) { return (Slab *)((uintptr_t)p & ~(uintptr_t)(SLAB - 1)); }
+static Slab *slab_of (void *p, size_t size) {
+  return (Slab *)((uintptr_t)p & ~(uintptr_t)(bytes_of(size) - 1));
+}
 
 static void list (Slab **first, Slab *s) {         /* slabs.lock held */
   s->prev = NULL;
@@ -65,17 +67,17 @@ static void unlist (Slab **first, Slab *s) {       /* slabs.lock held */
   s->listed = false;
 }
 
-static Slab *map (void) {              /* aligned to its size; NULL: no memory */
-  char *p = mmap(NULL, 2 * SLAB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static Slab *map (size_t slab) {       /* aligned to its size; NULL: no memory */
+  char *p = mmap(NULL, 2 * slab, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   char *q;
   Slab *s;
   if (p == MAP_FAILED) return NULL;
-  q = (char *)(((uintptr_t)p + SLAB - 1) & ~(uintptr_t)(SLAB - 1));
+  q = (char *)(((uintptr_t)p + slab - 1) & ~(uintptr_t)(slab - 1));
   if (q != p) munmap(p, (size_t)(q - p));
-  if (q + SLAB != p + 2 * SLAB) munmap(q + SLAB, (size_t)(p + SLAB - q));
+  if (q + slab != p + 2 * slab) munmap(q + slab, (size_t)(p + slab - q));
   s = (Slab *)q;                       /* all zero */
   s->top = q + HEAD;
-  s->end = q + SLAB;
+  s->end = q + slab;
   return s;
 }
 
@@ -106,7 +108,7 @@ void *slab_alloc (size_t size) {
   lock_acquire(&slabs.lock);
   if (*first != NULL) p = take(first, size);
   lock_release(&slabs.lock);
-  if (p != NULL || (fresh = map()) == NULL) return p;
+  if (p != NULL || (fresh = map(bytes_of(size))) == NULL) return p;
   lock_acquire(&slabs.lock);
   list(first, fresh);
   p = take(first, size);
@@ -115,13 +117,14 @@ void *slab_alloc (size_t size) {
 }
 
 void slab_free (void *p, size_t size) {
-  Slab **first, *s = slab_of(p), *gone = NULL;
+  Slab **first, *s, *gone = NULL;
   Block *b = p;
   if (!is_ours(size)) {
     free(p);
     return;
   }
   size = round_up(size);
+  s = slab_of(p, size);
   first = &slabs.first[size / SLAB_UNIT];
   lock_acquire(&slabs.lock);
   b->next = s->free;
@@ -132,5 +135,5 @@ void slab_free (void *p, size_t size) {
     gone = s;
   }
   lock_release(&slabs.lock);
-  if (gone != NULL) munmap(gone, SLAB);
+  if (gone != NULL) munmap(gone, bytes_of(size));
 }
