@@ -13,31 +13,41 @@ const HandleType *handle_types[OBJ_NTYPES];
 uint8_t handle_slots[OBJ_NTYPES];
 static const char meta_keys[OBJ_NTYPES];         /* registry[&meta_keys[type]] = metatable */
 
-static void release (Handle *h) {
-  Obj *o = h->o;
-  h->o = NULL;
-  if (h->owner != NULL) {
-    if (h->slot != 0) h->owner->bound &= ~(UINT64_C(1) << h->slot);
-    if (h->prev != NULL) h->prev->next = h->next;
-    else h->owner->handles = h->next;
-    if (h->next != NULL) h->next->prev = h->prev;
-    h->owner = NULL;
+static void enlist (State *s, Listed *l) {
+  l->next = s->handles;
+  l->link = &s->handles;
+  if (l->next != NULL) l->next->link = &l->next;
+  s->handles = l;
+}
+
+static void unlist (Listed *l) {
+  if (l->link == NULL) return;
+  *l->link = l->next;
+  if (l->next != NULL) l->next->link = l->link;
+  l->link = NULL;
+}
+
+Handle *handle_next (const State *s, const Handle *h) {
+  Listed *l = s->handles;
+  if (h == NULL || h->slot != 0) {
+    uint64_t left = s->bound;
+    if (h != NULL) left &= ~UINT64_C(1) << h->slot;
+    if (left != 0) return image_handle(s, __builtin_ctzll(left));
   }
-  obj_unref_n(o, 1u + h->spare);
+  else l = ((const Listed *)h)->next;
+  return l != NULL ? &l->h : NULL;
 }
 
 void handle_release_all (State *s) {   /* (their memory goes with them) */
-  Handle *h;
-  for (h = s->handles; h != NULL; h = h->next) obj_unref_n(h->o, 1u + h->spare);
+  Handle *h = NULL;
+  while ((h = handle_next(s, h)) != NULL) obj_unref_n(h->o, 1u + h->spare);
   s->handles = NULL;
   s->bound = 0;
 }
 
 /* Its handles are finalised one by one, after the State has gone. */
 void handle_disown_all (State *s) {
-  Handle *h;
-  for (h = s->handles; h != NULL; h = h->next) h->owner = NULL;
-  s->handles = NULL;
+  while (s->handles != NULL) unlist(s->handles);
 }
 
 /* A collection takes dead handles out of the weak keep, though they wait for their finaliser. */
@@ -56,7 +66,15 @@ bool handle_alive (lua_State *L, const Handle *h) {
 
 static int h_gc (lua_State *L) {
   Handle *h = lua_touserdata(L, 1);
-  if (h != NULL && h->o != NULL && !os_forked) release(h);
+  Obj *o = h != NULL ? h->o : NULL;
+  if (o == NULL || os_forked) return 0;
+  if (h->slot == 0) unlist((Listed *)h);
+  else {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &state_key);
+    ((State *)lua_touserdata(L, -1))->bound &= ~(UINT64_C(1) << h->slot);
+  }
+  h->o = NULL;
+  obj_unref_n(o, 1u + h->spare);
   return 0;
 }
 
@@ -192,23 +210,17 @@ void handle_prepare (lua_State *L) {
 }
 
 /* Push a handle without an object. */
-static Handle *make (lua_State *L, State *s, int type, int view) {
-  Handle *h = lua_newuserdatauv(L, sizeof *h, handle_slots[type]);
+static Handle *make (lua_State *L, State *s, int type, int view, int slot) {
+  size_t size = slot != 0 ? sizeof(Handle) : sizeof(Listed);
+  Handle *h = lua_newuserdatauv(L, size, handle_slots[type]);
   s->nhandles++;
-  memset(h, 0, sizeof *h);
+  memset(h, 0, size);
   h->magic = HANDLE_MAGIC(h);
   h->view = (uint8_t)view;
+  h->slot = (uint8_t)slot;
   push_meta(L, type);
   lua_setmetatable(L, -2);
   return h;
-}
-
-static void enlist (State *s, Handle *h) {
-  h->owner = s;
-  h->prev = NULL;
-  h->next = s->handles;
-  if (h->next != NULL) h->next->prev = h;
-  s->handles = h;
 }
 
 /* Push the handle of the object among those that the image brought; false: it has none. */
@@ -244,12 +256,12 @@ void handle_push (lua_State *L, State *s, Obj *o, int view) {
     lua_remove(L, -2);
     return;
   }
-  h = make(L, s, o->type, view);
+  h = make(L, s, o->type, view, 0);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, -3, key);
   lua_remove(L, -2);
   h->o = obj_ref(o);
-  enlist(s, h);
+  enlist(s, (Listed *)h);
 }
 
 /* ---------------------------------------------------------------- images */
@@ -274,9 +286,8 @@ Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, cons
                       size_t len) {
   Handle *h;
   luaL_checkstack(L, 8, NULL);
-  h = make(L, s, type, view);
+  h = make(L, s, type, view, slot);
   h->magic = 0;                        /* (its copies have other addresses) */
-  h->slot = (uint8_t)slot;
   fill_methods(L, type, code, len);
   return h;
 }
@@ -284,7 +295,6 @@ Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, cons
 void handle_bind (State *s, Handle *h, Obj *o) {
   h->magic = HANDLE_MAGIC(h);
   h->o = o;
-  enlist(s, h);
   s->bound |= UINT64_C(1) << h->slot;
 }
 

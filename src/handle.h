@@ -4,12 +4,13 @@
 ** A handle is a full userdata that holds one reference to an Obj.  Within a state an object (and
 ** each of a channel's views) has one handle, found by address in a weak table, and so has an
 ** object's function, which is a C function with the handle as its upvalue.  Metatables, and
-** the methods in them, are made when they are first needed.  A goroutine's handles are in a list,
-** so that its state can be dropped without a collection.
+** the methods in them, are made when they are first needed.  A state's handles are in a list, so that
+** a goroutine's can be dropped without a collection.
 **
 ** An image may hold handles that are bound to their objects in each copy (handle_blank, ..._bind).
 ** They cannot be in the weak table, whose keys are the objects' addresses: they are looked at
-** first, and found through the state's keep (image.h).
+** first, and found through the state's keep (image.h).  Nor are they in the list, since their places
+** are known: State.bound tells which of them live.
 */
 #ifndef GORO_HANDLE_H
 #define GORO_HANDLE_H
@@ -21,14 +22,17 @@
 typedef struct Handle {
   uintptr_t magic;                     /* [I] tells it from others' userdata (handle.c) */
   Obj *o;                              /* NULL: collected */
-  struct Handle *next, *prev;          /* goroutines: State.handles */
-  State *owner;                        /* whose list it is in, or NULL */
-  uint8_t view;
-  uint8_t slot;                        /* bound: its place in the keep; else 0 */
-  uint16_t spare;                      /* references to 'o' more than one: lend() */
   uint32_t held;                       /* how often this state's goroutine holds it, where its
                                           bindings count that */
+  uint8_t view;                        /* [I] */
+  uint8_t slot;                        /* [I] in an image: its place in the keep; 0: it is a Listed */
+  uint16_t spare;                      /* references to 'o' more than one: lend() */
 } Handle;
+
+typedef struct Listed {                /* in State.handles */
+  Handle h;
+  struct Listed *next, **link;         /* 'link': what points to it; NULL: not in it (any more) */
+} Listed;
 
 typedef struct HandleType {
   const char *name;                    /* in errors and tostring */
@@ -53,17 +57,18 @@ Handle *handle_blank (lua_State *L, State *s, int type, int view, int slot, cons
 void handle_bind (State *s, Handle *h, Obj *o);
 int handle_index (lua_State *L);       /* __index of a methods table: C function */
 bool handle_alive (lua_State *L, const Handle *h);   /* right after a collection; pushes two values */
+Handle *handle_next (const State *s, const Handle *h);     /* all of a state's: NULL begins and ends */
 void handle_disown_all (State *s);     /* of a host that ends */
 void handle_release_all (State *s);              /* a state that is dropped as it is */
 /*
-** A handle is told by its size and by a word in it that no other userdata has: its own address
-** and that of this library, mixed.  (A look at the metatable would take six calls of Lua's.)
+** A handle is told by its size, one of two, and by a word in it that no other userdata has: its own
+** address and that of this library, mixed.  (A look at the metatable would take six calls of Lua's.)
 */
 #define HANDLE_MAGIC(h) ((uintptr_t)(h) ^ (uintptr_t)&handle_types)
 static inline Handle *handle_any (lua_State *L, int idx) {       /* collected ones too */
   Handle *h = lua_touserdata(L, idx);
-  return h != NULL && lua_rawlen(L, idx) == sizeof *h &&           /* (0 of a light userdata) */
-         h->magic == HANDLE_MAGIC(h) ? h : NULL;
+  size_t size = h != NULL ? lua_rawlen(L, idx) : 0;          /* (0 of a light userdata) */
+  return (size == sizeof(Handle) || size == sizeof(Listed)) && h->magic == HANDLE_MAGIC(h) ? h : NULL;
 }
 /* NULL: not one of ours. */
 static inline Handle *handle_test (lua_State *L, int idx) {

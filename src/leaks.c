@@ -403,7 +403,7 @@ static void look_at (Search *x, uint32_t n, bool first) {
   Handle *h;
   int32_t i;
   if (first) collect(L);
-  for (h = s->handles; h != NULL; h = h->next) {
+  for (h = handle_next(s, NULL); h != NULL; h = handle_next(s, h)) {
     int64_t k = item_of(x, h->o);
     if (k >= 0) x->items[k].counted += 1u + h->spare;          /* NOLINT: item_of has made items */
     if (handle_alive(L, h)) reach(f, h->o, false);

@@ -113,7 +113,7 @@ typedef struct State {
   uint64_t creator;                    /* [I] who started it: a goroutine's id */
   Rare *rare;                          /* [O] or NULL */
   struct Image *image;                 /* [O] goroutines: counted; what it is a copy of, or NULL */
-  struct Handle *handles;              /* [O] goroutines: all of them, for state_close */
+  struct Listed *handles;              /* [O] all but those in the image (handle.h) */
   uint64_t bound;                      /* [O] which of the handles in the image are there */
   uint64_t lazy[LAZY_WORDS];           /* [O] names that were put into lazy tables */
 } State;
