@@ -46,8 +46,28 @@ static bool preempt_asked (M *m) { return load_rlx(&m->preempt) == load_rlx(&m->
 
 #define saved_hook(m) ((lua_Hook)(m)->saved_hook)
 
+/*
+** If 'L' has inherited the hook it gets the script's.  A coroutine that a C library made while the
+** hook was set may be found later, in a slice, and on an M, that knows nothing of what the hook had
+** replaced then: it gets what it would inherit now.  (The signal may come at any moment: whether it
+** has is looked at last.)
+*/
+void preempt_inherited (M *m, const State *s, lua_State *L) {
+  lua_State *from = s->cur != L ? s->cur : s->L;
+  lua_Hook f;
+  int mask, count;
+  if (lua_gethook(L) != preempt_hook) return;
+  f = lua_gethook(from);
+  mask = lua_gethookmask(from);
+  count = lua_gethookcount(from);
+  if (m->hooked != NULL) lua_sethook(L, saved_hook(m), m->saved_mask, m->saved_count);
+  else if (f != preempt_hook) lua_sethook(L, f, mask, count);
+  else lua_sethook(L, NULL, 0, 0);
+}
+
 /* Set the hook on 'L', which runs: in the signal handler, or with signals off (nopreempt). */
-static void hook_on (M *m, lua_State *L) {
+static void hook_on (M *m, State *s, lua_State *L) {
+  preempt_inherited(m, s, L);          /* (or it would hand on events to itself, for ever) */
   m->saved_hook = (void (*) (void))lua_gethook(L);
   m->saved_mask = lua_gethookmask(L);
   m->saved_count = lua_gethookcount(L);
@@ -66,41 +86,25 @@ static void hook_on (M *m, lua_State *L) {
 }
 
 /* Put the script's hook back, if ours is still there.  (What is not as we set it was written by a
-** lua_sethook of the script's that the signal had interrupted.) */
+** lua_sethook of the script's that the signal had interrupted.)  The handler does nothing until all
+** of it is back: it would take our own hook for the script's. */
 static void hook_off (M *m) {
   lua_State *L = m->hooked;
-  m->hooked = NULL;
   if (L != NULL && lua_gethook(L) == preempt_hook) {
     int mask = lua_gethookmask(L), count = lua_gethookcount(L);
     lua_sethook(L, saved_hook(m), mask == m->set_mask ? m->saved_mask : mask,
                 count == m->set_count ? m->saved_count : count);
   }
+  m->hooked = NULL;
 }
 
+/* (What is asked for while the hook is taken off has found it there, and must not be lost.) */
 void preempt_moves (State *s, lua_State *L) {
   M *m = sched_m();
   s->nopreempt = true;
   hook_off(m);
-  if (L != NULL && (preempt_asked(m) || load_rlx(&m->due) != 0)) hook_on(m, L);
+  if (L != NULL && (preempt_asked(m) || load_rlx(&m->due) != 0)) hook_on(m, s, L);
   s->nopreempt = false;
-}
-
-/*
-** A coroutine that a C library made while our hook was set may be found later, in a slice, and on
-** an M, that knows nothing of what the hook had replaced then.  It gets what it would inherit now.
-** (The signal may come at any moment: whether it has is looked at last.)
-*/
-void preempt_inherited (M *m, const State *s, lua_State *L) {
-  lua_State *from = s->cur != L ? s->cur : s->L;
-  lua_Hook f;
-  int mask, count;
-  if (lua_gethook(L) != preempt_hook) return;
-  f = lua_gethook(from);
-  mask = lua_gethookmask(from);
-  count = lua_gethookcount(from);
-  if (m->hooked != NULL) lua_sethook(L, saved_hook(m), m->saved_mask, m->saved_count);
-  else if (f != preempt_hook) lua_sethook(L, f, mask, count);
-  else lua_sethook(L, NULL, 0, 0);
 }
 
 static void give_way (lua_State *L, M *m, State *s) {
@@ -150,7 +154,7 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
     if (lua_gethook(L) != preempt_hook) return;      /* it set another */
   }
   if (!preempt_asked(m)) {             /* a sample was all */
-    hook_off(m);
+    preempt_moves(s, L);
     return;
   }
   if (mask != ours) return;
@@ -176,7 +180,7 @@ static void preempt (M *m) {
   }
   s = m->curg->state;
   if (s == NULL || s->nopreempt || m->hooked != NULL) return;
-  hook_on(m, L);
+  hook_on(m, s, L);
 }
 
 /* The chaos build's preemption: after that many instructions of 'L'. */
@@ -184,7 +188,7 @@ void run_slice (M *m, State *s, lua_State *L, uint32_t n) {
   if (s->nopreempt || s->is_host) return;
   if (m->hooked == NULL) {
     if (lua_gethook(L) != NULL) return;            /* not where the script has one */
-    hook_on(m, L);
+    hook_on(m, s, L);
   }
   else if (m->hooked != L || m->saved_hook != NULL) return;
   store_rlx(&m->preempt, load_rlx(&m->tick));
