@@ -41,7 +41,7 @@ local bounds = {
     end,
   },
   {
-    name = "parked", at = "most", limit = 24,
+    name = "parked", at = "most", limit = 8.192,
     what = "each of 100,000 parked goroutines takes %.2f kB",
     measure = function()
       local bytes = support.run(goro, 1, "parked", 100000)
