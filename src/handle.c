@@ -8,6 +8,7 @@
 #include "handle.h"
 #include "image.h"
 #include "lazy.h"
+#include "tame.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
 uint8_t handle_slots[OBJ_NTYPES];
@@ -213,6 +214,7 @@ void handle_prepare (lua_State *L) {
 static Handle *make (lua_State *L, State *s, int type, int view, int slot) {
   size_t size = slot != 0 ? sizeof(Handle) : sizeof(Listed);
   Handle *h = lua_newuserdatauv(L, size, handle_slots[type]);
+  if (!tame_type(type)) tame_lost(s);
   s->nhandles++;
   memset(h, 0, size);
   h->magic = HANDLE_MAGIC(h);

@@ -65,6 +65,8 @@ void preempt_moves (State *s, lua_State *L);
 static inline bool preempt_pending (const M *m) {
   return m->hooked != NULL || load_rlx(&m->preempt) == load_rlx(&m->tick);
 }
+/* 's' runs as a guest (guest.c): it shall give way at its next instruction. */
+void preempt_guest (M *m, State *s);
 /* If 'L', a coroutine of 's', has inherited the hook it gets the script's instead. */
 void preempt_inherited (M *m, const State *s, lua_State *L);
 

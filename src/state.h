@@ -91,6 +91,7 @@ typedef struct State {
   bool asleep;                         /* [O] modimage_wake is to be called */
   bool spawned;                        /* [O] it has started a goroutine */
   bool must_close;                     /* [O] something in it has a finaliser */
+  bool wild;                           /* [O] it holds what no guest may (tame.c) */
   bool imaged;                         /* [I] it starts by start.image */
   uint16_t spare_image;                /* [O] references more than one, for goroutines that it */
   uint16_t spare_heritage;             /* starts: to 'image', 'heritage', 'rare->latest' (lend) */
