@@ -74,6 +74,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
+#include "guest.h"
 #include "netpoll.h"
 #include "park.h"
 #include "runq.h"
@@ -82,6 +83,7 @@
 
 #define NAP_MIN (SECOND / 50000)
 #define MANY 4                         /* goroutines in a queue: worth ending a nap */
+#define SLOW (SECOND / 5000)           /* too long for a guest's slice */
 #define FAST 8                         /* goroutines a nap: fewer are worth a theft of runnext */
 
 static void wake_for (M *m);
@@ -529,15 +531,18 @@ void nap_timer_added (int64_t when) {
 
 /* ---------------------------------------------------------------- ready */
 
-static void ready_one (M *m, G *g, bool next) {
+/* true: it is in a queue, or was given a P. */
+static bool ready_one (M *m, G *g, bool next) {
   uint32_t s = G_PARKING;
   GORO_POINT();
   if (trace_on()) trace_ready(g);
   if (cas_acqrel(&g->status, &s, G_NOTIFIED))
-    return;                            /* came early: park_commit will enqueue it */
+    return true;                       /* came early: park_commit will enqueue it */
   if (s != G_PARKED && s != G_IDLE)
     goro_fatal("ready of goroutine %" PRIu64 " in status %u", g->id, s);
   store_rel(&g->status, G_RUNNABLE);   /* nobody else knows of it now: no CAS needed */
+  if (g->bound != NULL && load_acq(&g->bound->guests) == GUESTS_MAY && guests_main_ready(g))
+    return false;
   if (g->bound != NULL && (m == NULL || !m->owned || g->bound != m)) {
     P *pp = NULL;                      /* straight to its thread, if a P is idle */
     if (load_seq(&sched.nidlep) != 0) {
@@ -549,17 +554,17 @@ static void ready_one (M *m, G *g, bool next) {
       M *b = g->bound;
       store_rel(&g->status, G_RUNNING);
       m_give(b, pp);
-      return;
+      return true;
     }
   }
   if (m != NULL && m->owned) runq_add(m->p, g, next);
   else gq_add(g);
+  return true;
 }
 
 void sched_ready (M *m, G *g, bool next) {
   bool took = m != NULL && !m->owned && m_take_back(m);
-  ready_one(m, g, next);
-  wake_for(m);
+  if (ready_one(m, g, next)) wake_for(m);
   if (took) sched_lend(m);
 }
 
@@ -569,8 +574,7 @@ void sched_ready_all (M *m, GList *l) {
   if (g == NULL) return;
   took = m != NULL && !m->owned && m_take_back(m);
   do {
-    ready_one(m, g, false);
-    wake_for(m);
+    if (ready_one(m, g, false)) wake_for(m);
   } while ((g = glist_pop(l)) != NULL);
   if (took) sched_lend(m);
 }
@@ -584,6 +588,8 @@ static void expire (M *m, int shard) {
   sched_ready_all(m, &l);
   due_run(m);
 }
+
+void p_expire (M *m) { expire(m, m->p->id); }
 
 bool expire_all (M *m) {
   GList l = { NULL, NULL };
@@ -785,26 +791,12 @@ top:
 
 /* ---------------------------------------------------------------- the worker */
 
-static void execute (M *m, G *g) {
+/* One slice.  'guest': on a host's thread (guest.c). */
+static inline __attribute__((always_inline)) void slice (M *m, G *g, bool guest) {
   Outcome o;
-  goro_check(load_rlx(&g->status) == G_RUNNABLE);
-  if (m->spinning) {                   /* the last spinning M that finds work wakes another */
-    m->spinning = false;
-    m->naps = 0;
-    if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
-  }
-  store_rel(&g->status, G_RUNNING);
-  /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
-     yields again and again would come from there for ever, if the tick stood still */
-  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
-  if (g->bound != NULL) {              /* its C stack is on another thread */
-    M *b = g->bound;
-    goro_check(b != m);
-    m_give(b, p_release(m));
-    return;
-  }
+  int64_t began = load_rlx(&sched.clock);
   m->curg = g;
-  store_rlx(&g->since, load_rlx(&sched.clock));
+  store_rlx(&g->since, began);
   stat_add(m, STAT_SWITCHES, 1);
   store_rel(&m->tick, load_rlx(&m->tick) + 1);
   store_rel(&m->curhost, g->host);
@@ -813,6 +805,8 @@ static void execute (M *m, G *g) {
   if (!m->owned) m_take_back(m);
   store_rel(&m->curhost, NULL);
   m->curg = NULL;
+  if (guest && (o == RUN_PREEMPTED || !m->owned || load_rlx(&sched.clock) - began > SLOW))
+    g->slow = load_rlx(&g->parkseq);
   switch (o) {
     case RUN_PARKED:
       park_commit(m, g);
@@ -830,6 +824,32 @@ static void execute (M *m, G *g) {
       sched.hooks.reap(g);
       break;
   }
+}
+
+void sched_guest (M *m, G *g) {
+  store_rel(&g->status, G_RUNNING);
+  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
+  slice(m, g, true);
+}
+
+static void execute (M *m, G *g) {
+  goro_check(load_rlx(&g->status) == G_RUNNABLE);
+  if (m->spinning) {                   /* the last spinning M that finds work wakes another */
+    m->spinning = false;
+    m->naps = 0;
+    if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
+  }
+  store_rel(&g->status, G_RUNNING);
+  /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
+     yields again and again would come from there for ever, if the tick stood still */
+  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
+  if (g->bound != NULL) {              /* its C stack is on another thread */
+    M *b = g->bound;
+    goro_check(b != m);
+    m_give(b, p_release(m));
+    return;
+  }
+  slice(m, g, false);
   if (load_acq(&m->orphan)) m_sleep_for_ever(m);
 }
 
