@@ -77,7 +77,7 @@ bool guests_run (M *m) {
   G *main = m->curg, *g;
   m->sleeps = true;                    /* (hostlook.c, H1) */
   while (load_acq(&m->guests) == GUESTS_MAY && (m->owned || m_take_back(m))) {
-    p_expire(m);
+    if (timers_next(m->p->id) != FOREVER) p_expire(m);
     if ((g = next_guest(m, main)) == NULL) break;
     GORO_POINT();
     sched_guest(m, g);

@@ -266,7 +266,7 @@ static int l_select (lua_State *L) {
   if (r != CHAN_BUSY) {
     Value v = p.cases[which].v;
     if (p.cases[which].send) v = NIL_VALUE;
-    else if (!tame_value(&v) && tame_guest(h.s, L))
+    else if (tame_leaves(L, h, &v))
       return tame_leave_with(L, h.s, &v, which, chosen_k);
     return chosen(L, h, r, which, &v);
   }

@@ -531,40 +531,42 @@ void nap_timer_added (int64_t when) {
 
 /* ---------------------------------------------------------------- ready */
 
-/* true: it is in a queue, or was given a P. */
-static bool ready_one (M *m, G *g, bool next) {
+/* A bound one: its thread may be awake (guest.c); else it is given a P, if one is idle.  false: it
+** stands in a queue like others. */
+static bool ready_bound (M *m, G *g) {
+  M *b = g->bound;
+  P *pp = NULL;
+  if (load_acq(&b->guests) == GUESTS_MAY && guests_main_ready(g)) return true;
+  if (m != NULL && m->owned && b == m) return false;
+  if (load_seq(&sched.nidlep) != 0) {
+    lock_acquire(&sched.lock);
+    pp = p_pop_idle();
+    lock_release(&sched.lock);
+  }
+  if (pp == NULL) return false;
+  store_rel(&g->status, G_RUNNING);
+  m_give(b, pp);
+  return true;
+}
+
+static void ready_one (M *m, G *g, bool next) {
   uint32_t s = G_PARKING;
   GORO_POINT();
   if (trace_on()) trace_ready(g);
   if (cas_acqrel(&g->status, &s, G_NOTIFIED))
-    return true;                       /* came early: park_commit will enqueue it */
+    return;                            /* came early: park_commit will enqueue it */
   if (s != G_PARKED && s != G_IDLE)
     goro_fatal("ready of goroutine %" PRIu64 " in status %u", g->id, s);
   store_rel(&g->status, G_RUNNABLE);   /* nobody else knows of it now: no CAS needed */
-  if (g->bound != NULL && load_acq(&g->bound->guests) == GUESTS_MAY && guests_main_ready(g))
-    return false;
-  if (g->bound != NULL && (m == NULL || !m->owned || g->bound != m)) {
-    P *pp = NULL;                      /* straight to its thread, if a P is idle */
-    if (load_seq(&sched.nidlep) != 0) {
-      lock_acquire(&sched.lock);
-      pp = p_pop_idle();
-      lock_release(&sched.lock);
-    }
-    if (pp != NULL) {
-      M *b = g->bound;
-      store_rel(&g->status, G_RUNNING);
-      m_give(b, pp);
-      return true;
-    }
-  }
+  if (g->bound != NULL && ready_bound(m, g)) return;
   if (m != NULL && m->owned) runq_add(m->p, g, next);
   else gq_add(g);
-  return true;
 }
 
 void sched_ready (M *m, G *g, bool next) {
   bool took = m != NULL && !m->owned && m_take_back(m);
-  if (ready_one(m, g, next)) wake_for(m);
+  ready_one(m, g, next);
+  wake_for(m);
   if (took) sched_lend(m);
 }
 
@@ -574,22 +576,20 @@ void sched_ready_all (M *m, GList *l) {
   if (g == NULL) return;
   took = m != NULL && !m->owned && m_take_back(m);
   do {
-    if (ready_one(m, g, false)) wake_for(m);
+    ready_one(m, g, false);
+    wake_for(m);
   } while ((g = glist_pop(l)) != NULL);
   if (took) sched_lend(m);
 }
 
 /* ---------------------------------------------------------------- find_runnable */
 
-static void expire (M *m, int shard) {
+void p_expire (M *m) {
   GList l = { NULL, NULL };
-  if (timers_next(shard) == FOREVER) return;
-  timers_expire(shard, os_now(), &l);
+  timers_expire(m->p->id, os_now(), &l);
   sched_ready_all(m, &l);
   due_run(m);
 }
-
-void p_expire (M *m) { expire(m, m->p->id); }
 
 bool expire_all (M *m) {
   GList l = { NULL, NULL };
@@ -729,7 +729,7 @@ top:
     handoff_p(pp);
     goto top;
   }
-  expire(m, pp->id);
+  if (timers_next(pp->id) != FOREVER) p_expire(m);
   if (load_rlx(&pp->bg) != 0) {        /* the background has had its turn */
     store_rlx(&pp->bg, 0);
     pp->turn = os_now();

@@ -164,9 +164,9 @@ void m_wake (M *m);                    /* wherever it sleeps */
 _Noreturn void m_sleep_for_ever (M *m);
 void idlem_remove (M *m);              /* sched.lock held */
 bool worker_sleep (M *m, GList *ready);          /* without a P; false: the runtime stops */
-void p_expire (M *m);                  /* the same for due timers of its P's shard */
 void sched_guest (M *m, G *g);         /* one slice of g on a host's thread, which owns a P */
 bool expire_all (M *m);                /* ready what due timers wake; true: there was some */
+void p_expire (M *m);                  /* the same for those of its P's shard */
 void runq_add (P *pp, G *g, bool next);
 void gq_add (G *g);
 void gq_add_all (GList *l, int n);

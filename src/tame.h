@@ -23,12 +23,17 @@ static inline bool tame_guest (State *s, lua_State *L) {
   return m != NULL && m->is_host && !s->is_host && can_yield(s, L);
 }
 
+/* The same of a goro call that has received '*v', which no guest decodes. */
+bool tame_value (const Value *v);      /* can a guest decode it? */
+static inline bool tame_leaves (lua_State *L, Here h, const Value *v) {
+  return __builtin_expect(h.m->is_host, 0) && !tame_value(v) && tame_guest(h.s, L);
+}
+
 /* Then, before what is not tame: go on in k, on a worker. */
 int tame_leave (lua_State *L, State *s, lua_KContext ctx, lua_KFunction k);
 /* The same with a value just received: k finds it in g->own.elem. */
 int tame_leave_with (lua_State *L, State *s, Value *v, lua_KContext ctx, lua_KFunction k);
 
-bool tame_value (const Value *v);      /* can a guest decode it? */
 bool tame_type (int type);             /* are its methods tame?  OBJ_ */
 bool tame_name (int which, const char *name);      /* a field of a lazy table */
 bool tame_library (const char *name);
