@@ -166,13 +166,17 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
     -- served meanwhile, writes a line to the fifo; f sends it.
     local fifo
 
-    local function blocks(f, ...)
-      local _, _, pong = served(0.01, f, fifo, ...)
+    local function release(pong)
       assert.is_nil((pong:try_recv()))
       local file = assert(io.open(fifo, "w"))
       file:write("done\n")
       file:close()
       assert.equal("done", (pong:recv()))
+    end
+
+    local function blocks(f, ...)
+      local _, _, pong = served(0.01, f, fifo, ...)
+      release(pong)
     end
 
     setup(function()
@@ -211,6 +215,26 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
       } do
         blocks(f)
       end
+    end)
+
+    it("that blocks in C by a function that it has had before", function()
+      local ping, pong = goro.chan(), goro.chan()
+      goro.go(function(path)
+        local lines = io.lines
+        while true do
+          local v = ping:recv()
+          if v == false then break end
+          pong:send(v)
+        end
+        pong:send(lines(path)())
+      end, fifo)
+      for i = 1, 40 do
+        ping:send(i)
+        pong:recv()
+      end
+      ping:send(false)
+      assert.same({ n = 3, nil, nil, "timeout" }, table.pack(pong:recv(0.01)))
+      release(pong)
     end)
 
     it("that gets a function which blocks, or an object that blocks when it is made", function()
@@ -372,12 +396,19 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
     for _, body in ipairs {
       "while true do end", "ping:recv()", "os.execute('sleep 5')",
       "while true do pong:send(ping:recv(0.001)) end", "while true do goro.yield() end",
+      "while true do a:send(1) b:recv() end",
     } do
       local r = script.run(([[
         local goro = require("goro")
         local ping, pong = goro.chan(), goro.chan()
+        local a, b = goro.chan(), goro.chan()
+        goro.go(function() for v in a:range() do b:send(v) end end)
         goro.go(function()
-          for i = 1, 40 do pong:send(ping:recv()) end
+          for i = 1, 40 do
+            a:send(ping:recv())
+            pong:send(b:recv())
+          end
+          ping:recv()
           %s
         end)
         for i = 1, 40 do
@@ -387,11 +418,8 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
         os.execute("(sleep 0.1; kill -INT " .. io.open("/proc/self/stat"):read("n") .. ") &")
         local wait = goro.chan()
         local t = goro.now()
-        local ok, err = pcall(function()
-          while true do
-            wait:recv(10)
-          end
-        end)
+        ping:send(true)
+        local ok, err = pcall(wait.recv, wait, 10)
         print(ok, (tostring(err):gsub(".*: ", "")), goro.now() - t < 2)
         os.exit(0)
       ]]):format(body))

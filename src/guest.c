@@ -23,7 +23,8 @@
 **   GU4 A guest that has readied the main script itself goes on until it waits; sysmon asks
 **       it to yield after TURN, as any guest whose slice is that long, and it is no guest again before
 **       it has waited QUICK times on workers.
-**   GU5 Between slices its thread looks for Ctrl-C, as it does before it sleeps (host_sleep).
+**   GU5 After IN_A_ROW slices it takes no more and sleeps, where Ctrl-C reaches it (host_sleep): two
+**       guests that talk to each other go on on a worker.
 **   GU6 Nobody waits for the P meanwhile: a guest is taken only if no queue but its own has
 **       anybody, and the P's number is not too high (maxprocs, world_stop).  Else the P is handed
 **       off, as without guests.
@@ -43,6 +44,8 @@
 #include "guest.h"
 #include "park.h"
 #include "runq.h"
+
+#define IN_A_ROW 8
 
 bool guests_can (M *m) {
   if (sched.hooks.tame == NULL || !(sched.can_preempt || goro_maybe(1))) return false;
@@ -75,15 +78,14 @@ static void share_queue (P *pp) {
 
 bool guests_run (M *m) {
   G *main = m->curg, *g;
+  int n;
   m->sleeps = true;                    /* (hostlook.c, H1) */
-  while (load_acq(&m->guests) == GUESTS_MAY && (m->owned || m_take_back(m))) {
+  for (n = 0; n < IN_A_ROW; n++) {
+    if (load_acq(&m->guests) != GUESTS_MAY || !(m->owned || m_take_back(m))) break;
     if (timers_next(m->p->id) != FOREVER) p_expire(m);
     if ((g = next_guest(m, main)) == NULL) break;
     GORO_POINT();
     sched_guest(m, g);
-    if (m->interrupted != NULL && m->interrupted(m->interrupted_arg) &&
-        wait_claim(main, WAKE_INTERRUPT))
-      sched_ready(m, main, false);     /* GU5 */
   }
   m->curg = main;
   m->sleeps = false;

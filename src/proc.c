@@ -83,7 +83,6 @@
 
 #define NAP_MIN (SECOND / 50000)
 #define MANY 4                         /* goroutines in a queue: worth ending a nap */
-#define SLOW (SECOND / 5000)           /* too long for a guest's slice */
 #define FAST 8                         /* goroutines a nap: fewer are worth a theft of runnext */
 
 static void wake_for (M *m);
@@ -794,9 +793,8 @@ top:
 /* One slice.  'guest': on a host's thread (guest.c). */
 static inline __attribute__((always_inline)) void slice (M *m, G *g, bool guest) {
   Outcome o;
-  int64_t began = load_rlx(&sched.clock);
   m->curg = g;
-  store_rlx(&g->since, began);
+  store_rlx(&g->since, load_rlx(&sched.clock));
   stat_add(m, STAT_SWITCHES, 1);
   store_rel(&m->tick, load_rlx(&m->tick) + 1);
   store_rel(&m->curhost, g->host);
@@ -805,7 +803,7 @@ static inline __attribute__((always_inline)) void slice (M *m, G *g, bool guest)
   if (!m->owned) m_take_back(m);
   store_rel(&m->curhost, NULL);
   m->curg = NULL;
-  if (guest && (o == RUN_PREEMPTED || !m->owned || load_rlx(&sched.clock) - began > SLOW))
+  if (guest && (o == RUN_PREEMPTED || !m->owned))
     g->slow = load_rlx(&g->parkseq);
   switch (o) {
     case RUN_PARKED:
