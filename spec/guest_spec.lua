@@ -5,9 +5,6 @@ local goro = require("goro")
 local support = require("spec.support")
 local script = require("spec.support.script")
 
--- How much slower all is allowed to be under a sanitizer.
-local slow = 1000 // support.many(1000)
-
 -- A goroutine with which the main script has talked so often that it is a guest whenever it can
 -- be: it echoes what it gets until that is false, and then calls f(ping, pong, ...).
 local function tamed(f, ...)
@@ -27,26 +24,17 @@ local function tamed(f, ...)
   return ping, pong
 end
 
--- Seconds that f() takes.
-local function took(f)
-  local start = goro.now()
-  f()
-  return goro.now() - start
-end
-
--- Has a guest call f(ping, pong, over, ...) while the main script waits for `seconds`.  Returns
--- how long that took, ping, pong.
+-- Has a guest call f(ping, pong, over, ...), which goes on until the main script, having waited
+-- for `seconds`, sets over: if the main script is not served, neither comes to an end.
 local function served(seconds, f, ...)
   local over = goro.Atomic()
   local ping, pong = tamed(f, over, ...)
   local wait = goro.chan()
   ping:send(false)
-  local t = took(function()
-    local _, _, why = wait:recv(seconds)
-    assert.equal("timeout", why)
-  end)
+  local _, _, why = wait:recv(seconds)
   over:store(1)
-  return t, ping, pong
+  assert.equal("timeout", why)
+  return ping, pong
 end
 
 describe("a goroutine on the thread of a main script that waits #guest", function()
@@ -124,25 +112,21 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
   end)
 
   describe("holds up neither it nor others", function()
-    local limit = 0.15 * slow
-
     it("that computes in Lua", function()
-      local t, _, pong = served(0.02, function(_, pong, over)
+      local _, pong = served(0.02, function(_, pong, over)
         while over:load() == 0 do end
         pong:send(true)
       end)
-      assert.is_true(t < limit, t)
       assert.is_true((pong:recv()))
     end)
 
     it("that computes without a call", function()
-      local t, _, pong = served(0.02, function(_, pong, over)
+      local _, pong = served(0.02, function(_, pong, over)
         repeat
           for _ = 1, 1000000 do end
         until over:load() ~= 0
         pong:send(true)
       end)
-      assert.is_true(t < limit, t)
       assert.is_true((pong:recv()))
     end)
 
@@ -153,12 +137,9 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
         while stop:load() == 0 do end
         pong:send("end")
       end, over)
-      local t = took(function()
-        ping:send(false)
-        assert.equal("now", (pong:recv()))
-      end)
+      ping:send(false)
+      assert.equal("now", (pong:recv()))
       over:store(1)
-      assert.is_true(t < limit, t)
       assert.equal("end", (pong:recv()))
     end)
 
@@ -175,7 +156,7 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
     end
 
     local function blocks(f, ...)
-      local _, _, pong = served(0.01, f, fifo, ...)
+      local _, pong = served(0.01, f, fifo, ...)
       release(pong)
     end
 
@@ -257,7 +238,7 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
     end)
 
     it("that waits where it cannot yield", function()
-      local t, ping, pong = served(0.02, function(ping, pong)
+      local ping, pong = served(0.02, function(ping, pong)
         local t = { 3, 1, 2 }
         table.sort(t, function(a, b)
           ping:recv(0.001)
@@ -266,28 +247,25 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
         pong:send(t[1] == 1)
         pong:send((string.gsub("a", "a", function() return (ping:recv()) end)) == "b")
       end)
-      assert.is_true(t < limit, t)
       assert.is_true((pong:recv()))
       ping:send("b")
       assert.is_true((pong:recv()))
     end)
 
     it("that computes long in C", function()
-      local t, _, pong = served(0.02, function(_, pong, over)
+      local _, pong = served(0.02, function(_, pong, over)
         local s = ("x"):rep(30)
         repeat s:find((".-"):rep(5) .. "b") until over:load() ~= 0
         pong:send(true)
       end)
-      assert.is_true(t < 0.3 * slow, t)
       assert.is_true((pong:recv()))
     end)
 
     it("that locks its thread", function()
-      local t, ping, pong = served(0.02, function(ping, pong)
+      local ping, pong = served(0.02, function(ping, pong)
         goro.lock_thread()
         pong:send((ping:recv()))
       end)
-      assert.is_true(t < limit, t)
       ping:send(true)
       assert.is_true((pong:recv()))
     end)
@@ -417,13 +395,12 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
         end
         os.execute("(sleep 0.1; kill -INT " .. io.open("/proc/self/stat"):read("n") .. ") &")
         local wait = goro.chan()
-        local t = goro.now()
         ping:send(true)
-        local ok, err = pcall(wait.recv, wait, 10)
-        print(ok, (tostring(err):gsub(".*: ", "")), goro.now() - t < 2)
+        local ok, err = pcall(wait.recv, wait, 20)
+        print(ok, (tostring(err):gsub(".*: ", "")))
         os.exit(0)
       ]]):format(body))
-      assert.equal("false\tinterrupted!\ttrue\n", r.out, body .. script.account(r))
+      assert.equal("false\tinterrupted!\n", r.out, body .. script.account(r))
     end
   end)
 
