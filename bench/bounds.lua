@@ -9,7 +9,7 @@ local support = require("support")
 local usage = [[
 usage: tools/lua bench/bounds.lua [options]
   --runs N      pairs measured for each bound (default 5); their median ratio counts
-  --only a,b    these bounds alone: pingpong, spawn, parked, record, string1m, compute
+  --only a,b    these bounds alone: pingpong, main, spawn, parked, record, string1m, compute
   --help        this text
 ]]
 
@@ -26,6 +26,17 @@ local bounds = {
       local floor = support.run(floor_lua, 1, "coroutine")
       if trip and floor then
         return trip / floor, ("%.0f ns / %.0f ns"):format(trip, floor)
+      end
+    end,
+  },
+  {
+    name = "main", at = "most", limit = 1.5,
+    what = "a round trip with the main script takes %.2f of one between goroutines",
+    measure = function()
+      local main = support.run(goro, 2, "pingpong_main")
+      local trip = support.run(goro, 2, "pingpong")
+      if main and trip then
+        return main / trip, ("%.0f ns / %.0f ns"):format(main, trip)
       end
     end,
   },

@@ -109,6 +109,7 @@ struct G {
   Sudog *many;                         /* [O] for select */
   int32_t nmany, capmany;
   Timer timer;                         /* of its sleep or time-out */
+  uint32_t slow;                       /* [O] its parkseq when it was too slow for a guest */
   struct Context *limit;               /* [O] the context it waits under, a reference, or NULL */
   G *lnext, **llink;                   /* [L:context] in that one's list; llink NULL: not in it */
   uint64_t id;                         /* [I] in its host */
@@ -180,6 +181,9 @@ struct P {
   bool signalled;
 };
 
+/* Of a host's thread: may it run guests while its main script waits?  (guest.c, GU2) */
+enum { GUESTS_NONE, GUESTS_MAY, GUESTS_OVER };
+
 struct M {
   uint32_t id;                         /* [I] index into sched.allm */
   bool is_host;                        /* [I] a thread goro did not start */
@@ -226,6 +230,8 @@ struct M {
   Stock spare;                         /* [O] blocks of goroutines that ended here */
   void *pool;                          /* [O] layer 5's: memory of states that have ended */
   volatile bool sleeps;                /* [O] hosts: in host_sleep; for the signal handler */
+  int8_t takes_guests;                 /* [O] hosts: 1 it can, -1 it cannot, 0 not known yet */
+  _Atomic(uint32_t) guests;            /* [A] hosts: GUESTS_ */
   void *volatile curl;                 /* layer 5's: the lua_State that runs, for the signal */
   struct TraceBuf *trace;              /* [O] trace.c's: its records, ... */
   uint32_t trace_of;                   /* [O] of which trace */

@@ -8,6 +8,7 @@
 #include "handle.h"
 #include "image.h"
 #include "lazy.h"
+#include "tame.h"
 
 const HandleType *handle_types[OBJ_NTYPES];
 uint8_t handle_slots[OBJ_NTYPES];
@@ -179,6 +180,7 @@ void handle_prepare (lua_State *L) {
 /* Push a handle without an object. */
 static Handle *make (lua_State *L, State *s, int type, int view) {
   Handle *h = lua_newuserdatauv(L, sizeof *h, handle_slots[type]);
+  if (!tame_type(type)) tame_lost(s);
   s->nhandles++;
   memset(h, 0, sizeof *h);
   h->magic = HANDLE_MAGIC(h);

@@ -135,10 +135,14 @@ void g_free (G *g) { g_release(g); }
 static void interrupt_runners (Host *h, M *self) {
   uint32_t i;
   for (i = 1; i < load_acq(&sched.nallm); i++) {
-    M *m = load_acq(&sched.allm[i]);
-    if (m == NULL || m == self || m->is_host || load_acq(&m->curhost) != h) continue;
-    store_rel(&m->preempt, load_acq(&m->tick));
-    if (load_acq(&m->cpu_known)) os_preempt_signal(m->thread);
+    M *m;
+    lock_acquire(&sched.lock);         /* (a host's thread with a guest may leave after it) */
+    m = load_acq(&sched.allm[i]);
+    if (m != NULL && m != self && load_acq(&m->curhost) == h) {
+      store_rel(&m->preempt, load_acq(&m->tick));
+      if (load_acq(&m->cpu_known)) os_preempt_signal(m->thread);
+    }
+    lock_release(&sched.lock);
   }
 }
 
@@ -174,7 +178,7 @@ static bool is_stuck (uint32_t id, Host *h, M *self, Seen *s, int64_t now) {
   M *m;
   lock_acquire(&sched.lock);           /* (an M may be forgotten and used anew) */
   m = load_rlx(&sched.allm[id]);
-  runs = m != NULL && m != self && !m->is_host && !m->waiting && load_acq(&m->curhost) == h;
+  runs = m != NULL && m != self && !m->waiting && load_acq(&m->curhost) == h;
   known = runs && load_acq(&m->cpu_known);
   if (known) {
     tick = load_acq(&m->tick);

@@ -205,6 +205,7 @@ static bool make (Image *img) {
     for (i = 0; i < img->nhandles; i++)
       img->handles[i] = arena_moved(large, img->arena, img->handles[i]);
     memcpy(img->lazy, s->lazy, sizeof img->lazy);
+    img->wild = s->wild;
     store_rlx(&img->slack, SLACK);
     ok = true;
   }
@@ -462,6 +463,7 @@ static const char *take_copy (Image *img, const State *s, lua_State *L, bool com
   }
   if (img->arena == NULL || img->npointers < 0) return "not enough memory";
   memcpy(img->lazy, s->lazy, sizeof img->lazy);
+  img->wild = s->wild || img->modules;
   store_rlx(&img->slack, SLACK);
   return check(img, compact ? L : NULL) ? NULL : "a copy of it is not the same";
 }
@@ -573,6 +575,7 @@ lua_State *image_open (State *s, ArenaPool *pool) {
   s->lazy_libs = true;
   s->asleep = img->modules;
   memcpy(s->lazy, img->lazy, sizeof s->lazy);
+  s->wild = img->wild;
   s->nuserdata = s->nhandles = img->nhandles;
   state_register(L, s);                /* the key is there: no memory is needed */
   return L;

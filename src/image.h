@@ -57,6 +57,7 @@ typedef struct Image {
   long npointers;
   const void *function;                /* where code_of finds the function's */
   uint64_t lazy[NLAZY][LAZY_WORDS];    /* State.lazy */
+  bool wild;                           /* State.wild */
   uint32_t nhandles;
   Handle *handles[MAX_SLOTS];          /* by their number in the keep, less 1 */
   uint8_t place[MAX_SLOTS];            /* in which slot each stands */

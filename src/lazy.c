@@ -8,12 +8,14 @@
 #include "handle.h"
 #include "lazy.h"
 #include "stdlibs.h"
+#include "tame.h"
 
 #define SLOTS (128 * LAZY_WORDS)
 #define MAX_NAME 32
 
 typedef struct Spec {
   LazyEntry e[LAZY_MAX];
+  bool tame[LAZY_MAX];                 /* tame_name of each */
   int n;
   uint8_t slot[SLOTS];                 /* by hash: entry + 1, 0 free */
 } Spec;
@@ -53,11 +55,20 @@ bool lazy_define (int which, const LazyEntry *entries, int n) {
   for (i = 0; i < n; i++) {
     uint32_t h = hash(entries[i].name, strlen(entries[i].name));
     if (p->n == LAZY_MAX) return false;
-    p->e[p->n++] = entries[i];
+    p->e[p->n] = entries[i];
+    p->tame[p->n++] = tame_name(which, entries[i].name);
     while (p->slot[h] != 0) h = (h + 1) & (SLOTS - 1);
     p->slot[h] = (uint8_t)p->n;
   }
   return true;
+}
+
+bool lazy_is_tame (lua_CFunction f) {
+  int which, i;
+  for (which = 0; which < NLAZY; which++)
+    for (i = 0; i < specs[which].n; i++)
+      if (specs[which].e[i].f == f && specs[which].tame[i]) return true;
+  return false;
 }
 
 void lazy_forget (void) { memset(specs, 0, sizeof specs); }
@@ -84,6 +95,7 @@ static void put (lua_State *L, int t, int which, int i) {
     return;
   }
   stack_room(L, 10);
+  if (!specs[which].tame[i]) tame_lost(s);
   if (e->f != NULL) lua_pushcfunction(L, e->f);
   else e->make(L, s, e->name);
   lua_pushstring(L, e->name);
@@ -92,12 +104,20 @@ static void put (lua_State *L, int t, int which, int i) {
   set_done(s, which, i);
 }
 
+static int get_field (lua_State *L, int which);
+
+static int get_field_k (lua_State *L, int status, lua_KContext which) {
+  (void)status;
+  return get_field(L, (int)which);
+}
+
 static int get_field (lua_State *L, int which) {
   int i = find_key(L, which, 2);
-  if (i < 0 || is_done(here(L).s, which, i)) {
-    if (i < 0 && which == LAZY_GORO) return stdlibs.goro_index(L);
-    return 0;
-  }
+  State *s = here(L).s;
+  if (i >= 0 ? is_done(s, which, i) : which != LAZY_GORO) return 0;
+  if ((i < 0 || !specs[which].tame[i]) && tame_guest(s, L))
+    return tame_leave(L, s, which, get_field_k);
+  if (i < 0) return stdlibs.goro_index(L);
   put(L, 1, which, i);
   return 1;
 }
@@ -119,8 +139,15 @@ static bool is_globals (lua_State *L, int idx) {
 }
 
 /* Of the common metatable: a string's, _G's or a methods table's. */
+static int index_string (lua_State *L, int status, lua_KContext ctx) {
+  State *s = here(L).s;
+  (void)status; (void)ctx;
+  if (tame_guest(s, L)) return tame_leave(L, s, 0, index_string);
+  return stdlibs_index_string(L);
+}
+
 static int index_common (lua_State *L) {
-  if (lua_type(L, 1) == LUA_TSTRING) return stdlibs_index_string(L);
+  if (lua_type(L, 1) == LUA_TSTRING) return index_string(L, LUA_OK, 0);
   return is_globals(L, 1) ? get_field(L, LAZY_G) : handle_index(L);
 }
 
@@ -219,6 +246,7 @@ void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size
     LazyEntry *e = &specs[which].e[i];
     if (e->f == NULL || is_done(s, which, i) || !code_mentions(code, len, e->name)) continue;
     lua_pushstring(L, e->name);
+    if (!specs[which].tame[i]) tame_lost(s);
     lua_pushcfunction(L, e->f);
     lua_rawset(L, idx);
     set_done(s, which, i);
@@ -322,6 +350,7 @@ static void note_gc (lua_State *L) {
 
 static int l_setmetatable (lua_State *L) {
   int t = lua_type(L, 2);
+  tame_lost(here(L).s);
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_argexpected(L, t == LUA_TNIL || t == LUA_TTABLE, 2, "nil or table");
   lazy_fill(L, 1);

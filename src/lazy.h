@@ -46,6 +46,8 @@ int lazy_number (int which, const char *name);   /* of an entry, for: */
 #define lazy_done_number(s, which, i) (((s)->lazy[which][(i) / 64] >> ((i) % 64) & 1) != 0)
 /* A template: the functions in the lazy table at 'idx' that 'code' mentions are put there now. */
 void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size_t len);
+/* Is this one of the functions in lazy tables that are tame? */
+bool lazy_is_tame (lua_CFunction f);
 /* The entry 'name' is there already (the caller sees to it). */
 void lazy_set_done (State *s, int which, const char *name);
 /* If the table at 'idx' is lazy, fill it and make it a plain one. */

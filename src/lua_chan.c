@@ -5,6 +5,7 @@
 #include <string.h>
 #include "chan.h"
 #include "lua_args.h"
+#include "tame.h"
 
 #define check_chan(L, arg) handle_check(L, arg, OBJ_CHAN)
 
@@ -148,6 +149,7 @@ static int recv (lua_State *L, Limit lim) {
   if (limit_over(h, &lim)) return recv_done(L, h, CHAN_BUSY, &v);
   r = chan_recv(c, h.m, h.g, &v, limit_waits(&lim));
   if (r == CHAN_WAIT) return wait_k(L, h, lim, 0, recv_k);
+  if (tame_leaves(L, h, &v)) return tame_leave_with(L, h.s, &v, 0, recv_k);
   return recv_done(L, h, r, &v);
 }
 
@@ -194,6 +196,7 @@ static int range_next (lua_State *L) {
   check_panics(L, h);
   r = chan_recv((Chan *)ud->o, h.m, h.g, &v, true);
   if (r == CHAN_WAIT) return wait_k(L, h, NO_LIMIT, 0, range_k);
+  if (tame_leaves(L, h, &v)) return tame_leave_with(L, h.s, &v, 0, range_k);
   return range_done(L, h, r, &v);
 }
 

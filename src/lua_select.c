@@ -4,6 +4,7 @@
 #include <string.h>
 #include "lua_args.h"
 #include "select.h"
+#include "tame.h"
 
 #define FEW 16
 
@@ -191,6 +192,15 @@ static int chosen (lua_State *L, Here h, ChanResult r, int which, Value *v) {
   return handled(L, LUA_OK, 0);
 }
 
+/* A guest has left first. */
+static int chosen_k (lua_State *L, int status, lua_KContext which) {
+  Here h = here(L);
+  Value v = h.g->own.elem;
+  (void)status;
+  h.g->own.elem = NIL_VALUE;
+  return chosen(L, h, CHAN_OK, (int)which, &v);
+}
+
 static int gave_up (lua_State *L, const char *why) {
   lua_pushnil(L);
   lua_pushstring(L, why);
@@ -256,6 +266,8 @@ static int l_select (lua_State *L) {
   if (r != CHAN_BUSY) {
     Value v = p.cases[which].v;
     if (p.cases[which].send) v = NIL_VALUE;
+    else if (tame_leaves(L, h, &v))
+      return tame_leave_with(L, h.s, &v, which, chosen_k);
     return chosen(L, h, r, which, &v);
   }
   if (over || p.dflt == 0) return gave_up(L, wake_reason(h.g));

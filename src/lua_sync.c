@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "lua_args.h"
 #include "lua_go.h"
+#include "tame.h"
 #include "waitgroup.h"
 
 static WaitGroup *check_wg (lua_State *L, int arg) {
@@ -53,12 +54,20 @@ static int wait_ended (lua_State *L, int status, lua_KContext ctx) {
   return zero ? waited(L, h, failure) : false_reason(L, h);
 }
 
+static int l_wait (lua_State *L);
+
+static int wait_left (lua_State *L, int status, lua_KContext ctx) {
+  (void)status; (void)ctx;
+  return l_wait(L);
+}
+
 /* wg:wait([timeout]) -> true; or false, reason.  Raises the first failure of the round's gos. */
 static int l_wait (lua_State *L) {
   Here h = here(L);
   WaitGroup *w = check_wg(L, 1);
   Limit lim = arg_timeout(L, 2, FOREVER);
   Result *failure;
+  if (tame_guest(h.s, L)) return tame_leave(L, h.s, 0, wait_left);       /* (the failure's value) */
   check_panics(L, h);
   if (limit_over(h, &lim)) return false_reason(L, h);
   if (waitgroup_wait(w, h.g, limit_waits(&lim), &failure)) return waited(L, h, failure);

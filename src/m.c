@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
+#include "guest.h"
 #include "netpoll.h"
 #include "park.h"
 #include "runq.h"
@@ -124,6 +125,7 @@ void sched_leave (M *m) {
     P *pp = p_release(m);
     handoff_p(pp);
   }
+  if (m->takes_guests > 0) sched.hooks.m_end(m);
   lock_acquire(&sched.lock);
   m_forget(m);
   lock_release(&sched.lock);
@@ -231,6 +233,12 @@ static void trace_goes_on (M *m, uint32_t traced) {
   if (m->is_host || traced == load_rlx(&trace_now)) trace_begin(m->curg);
 }
 
+static void went_on (M *m, uint32_t traced) {
+  stat_add(m, STAT_SWITCHES, 1);
+  store_rlx(&m->curg->since, load_rlx(&sched.clock));
+  if (trace_on()) trace_goes_on(m, traced);
+}
+
 /*
 ** Block this M until somebody gives it a P (start_m, or execute for its bound goroutine).  Its
 ** own P, if any, is handed off.
@@ -238,6 +246,11 @@ static void trace_goes_on (M *m, uint32_t traced) {
 void m_wait (M *m) {
   GList dead = { NULL, NULL };
   uint32_t traced = trace_stands(m);
+  if (load_rlx(&m->guests) != GUESTS_NONE && m->curg == m->curg->host->main && guests_run(m)) {
+    went_on(m, traced);
+    sched_own(m, m->curg);             /* sysmon may have taken its P */
+    return;
+  }
   if (m->owned || m_take_back(m)) {
     P *pp = p_release(m);
     handoff_p(pp);
@@ -260,12 +273,11 @@ void m_wait (M *m) {
     lock_acquire(&sched.lock);
     pp = m->nextp;
     m->nextp = NULL;
+    if (pp != NULL) m->waiting = false;            /* (m_give may have come before it was set) */
     lock_release(&sched.lock);
     if (pp != NULL) {
       p_set(m, pp);
-      stat_add(m, STAT_SWITCHES, 1);
-      store_rlx(&m->curg->since, load_rlx(&sched.clock));
-      if (trace_on()) trace_goes_on(m, traced);
+      went_on(m, traced);
       return;
     }
   }
@@ -423,16 +435,22 @@ bool m_look_up (uint32_t id, MLook *l) {
   l->m = load_rlx(&sched.allm[id]);
   ok = l->m != NULL && load_acq(&l->m->cpu_known);
   if (ok) {
-    l->is_host = l->m->is_host;
+    l->guest = l->m->is_host && load_acq(&l->m->curhost) != NULL;
+    l->is_host = l->m->is_host && !l->guest;
     l->tid = l->m->tid;
     l->cpuclock = l->m->cpuclock;
-    l->thread = l->m->thread;
   }
   lock_release(&sched.lock);
   return ok;
 }
 
 /* A thread that ends is forgotten before, under the lock: it can be signalled while it is held. */
+void m_signal (uint32_t id, const M *m) {
+  lock_acquire(&sched.lock);
+  if (load_rlx(&sched.allm[id]) == m) os_preempt_signal(m->thread);
+  lock_release(&sched.lock);
+}
+
 bool m_sample (uint32_t id, int tid, uint32_t n) {
   bool ok;
   M *m;

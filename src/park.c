@@ -35,6 +35,7 @@
 ** ours can be ended by something else than its queue, a time-out or the end of the host.
 */
 #include "debug.h"
+#include "guest.h"
 #include "park.h"
 
 static const char *const reason_texts[] = {
@@ -98,10 +99,13 @@ void park_commit (M *m, G *g) {
 void park_here (M *m, G *g) {
   uint32_t s = G_PARKING;
   M *before = g->bound;
+  bool guests = m->is_host && g == g->host->main && guests_can(m);
   GORO_POINT();
   goro_check(before == NULL || before == m);
+  goro_check(!m->is_host || g == g->host->main);   /* (a guest yields: guest.c, GU1) */
   if (load_acq(&g->status) != G_NOTIFIED) {
     if (before == NULL) g->bound = m;  /* before PARKED is published */
+    if (guests) store_rel(&m->guests, GUESTS_MAY);
     if (cas_acqrel(&g->status, &s, G_PARKED)) {
       m_wait(m);
       goro_check(load_rlx(&g->status) == G_RUNNING);
@@ -109,6 +113,7 @@ void park_here (M *m, G *g) {
       return;
     }
     if (before == NULL) g->bound = NULL;
+    if (guests) store_rlx(&m->guests, GUESTS_NONE);
   }
   store_rel(&g->status, G_RUNNING);    /* woken already */
 }

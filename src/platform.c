@@ -175,6 +175,19 @@ bool os_preempt_install (void (*handler) (int)) {
 
 void os_preempt_signal (pthread_t t) { pthread_kill(t, OS_PREEMPT_SIGNAL); }
 
+bool os_thread_is_roomy (void) {
+  pthread_attr_t a;
+  sigset_t blocked;
+  size_t size = 0;
+  void *at;
+  if (pthread_sigmask(SIG_BLOCK, NULL, &blocked) != 0 ||
+      sigismember(&blocked, OS_PREEMPT_SIGNAL) || pthread_getattr_np(pthread_self(), &a) != 0)
+    return false;
+  if (pthread_attr_getstack(&a, &at, &size) != 0) size = 0;
+  pthread_attr_destroy(&a);
+  return size >= (1u << 20);
+}
+
 void os_signals_block (sigset_t *old) {
   sigset_t all;
   sigfillset(&all);

@@ -59,6 +59,8 @@ bool os_thread_dozes (int id);
 /* Preemption signal: install 'handler' (only where nobody else has one); false if taken. */
 bool os_preempt_install (void (*handler) (int));
 void os_preempt_signal (pthread_t t);
+/* Does this thread, which is not ours, let the preemption signal in, and has it a stack of 1 MiB? */
+bool os_thread_is_roomy (void);
 void os_signals_block (sigset_t *old); /* all, for this thread */
 void os_signals_restore (const sigset_t *old);
 void os_signals_unblock (void);          /* all, for this thread */

@@ -74,6 +74,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
+#include "guest.h"
 #include "netpoll.h"
 #include "park.h"
 #include "runq.h"
@@ -529,6 +530,24 @@ void nap_timer_added (int64_t when) {
 
 /* ---------------------------------------------------------------- ready */
 
+/* A bound one: its thread may be awake (guest.c); else it is given a P, if one is idle.  false: it
+** stands in a queue like others. */
+static bool ready_bound (M *m, G *g) {
+  M *b = g->bound;
+  P *pp = NULL;
+  if (load_acq(&b->guests) == GUESTS_MAY && guests_main_ready(g)) return true;
+  if (m != NULL && m->owned && b == m) return false;
+  if (load_seq(&sched.nidlep) != 0) {
+    lock_acquire(&sched.lock);
+    pp = p_pop_idle();
+    lock_release(&sched.lock);
+  }
+  if (pp == NULL) return false;
+  store_rel(&g->status, G_RUNNING);
+  m_give(b, pp);
+  return true;
+}
+
 static void ready_one (M *m, G *g, bool next) {
   uint32_t s = G_PARKING;
   GORO_POINT();
@@ -538,20 +557,7 @@ static void ready_one (M *m, G *g, bool next) {
   if (s != G_PARKED && s != G_IDLE)
     goro_fatal("ready of goroutine %" PRIu64 " in status %u", g->id, s);
   store_rel(&g->status, G_RUNNABLE);   /* nobody else knows of it now: no CAS needed */
-  if (g->bound != NULL && (m == NULL || !m->owned || g->bound != m)) {
-    P *pp = NULL;                      /* straight to its thread, if a P is idle */
-    if (load_seq(&sched.nidlep) != 0) {
-      lock_acquire(&sched.lock);
-      pp = p_pop_idle();
-      lock_release(&sched.lock);
-    }
-    if (pp != NULL) {
-      M *b = g->bound;
-      store_rel(&g->status, G_RUNNING);
-      m_give(b, pp);
-      return;
-    }
-  }
+  if (g->bound != NULL && ready_bound(m, g)) return;
   if (m != NULL && m->owned) runq_add(m->p, g, next);
   else gq_add(g);
 }
@@ -577,10 +583,9 @@ void sched_ready_all (M *m, GList *l) {
 
 /* ---------------------------------------------------------------- find_runnable */
 
-static void expire (M *m, int shard) {
+void p_expire (M *m) {
   GList l = { NULL, NULL };
-  if (timers_next(shard) == FOREVER) return;
-  timers_expire(shard, os_now(), &l);
+  timers_expire(m->p->id, os_now(), &l);
   sched_ready_all(m, &l);
   due_run(m);
 }
@@ -723,7 +728,7 @@ top:
     handoff_p(pp);
     goto top;
   }
-  expire(m, pp->id);
+  if (timers_next(pp->id) != FOREVER) p_expire(m);
   if (load_rlx(&pp->bg) != 0) {        /* the background has had its turn */
     store_rlx(&pp->bg, 0);
     pp->turn = os_now();
@@ -785,24 +790,9 @@ top:
 
 /* ---------------------------------------------------------------- the worker */
 
-static void execute (M *m, G *g) {
+/* One slice.  'guest': on a host's thread (guest.c). */
+static inline __attribute__((always_inline)) void slice (M *m, G *g, bool guest) {
   Outcome o;
-  goro_check(load_rlx(&g->status) == G_RUNNABLE);
-  if (m->spinning) {                   /* the last spinning M that finds work wakes another */
-    m->spinning = false;
-    m->naps = 0;
-    if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
-  }
-  store_rel(&g->status, G_RUNNING);
-  /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
-     yields again and again would come from there for ever, if the tick stood still */
-  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
-  if (g->bound != NULL) {              /* its C stack is on another thread */
-    M *b = g->bound;
-    goro_check(b != m);
-    m_give(b, p_release(m));
-    return;
-  }
   m->curg = g;
   store_rlx(&g->since, load_rlx(&sched.clock));
   stat_add(m, STAT_SWITCHES, 1);
@@ -813,6 +803,8 @@ static void execute (M *m, G *g) {
   if (!m->owned) m_take_back(m);
   store_rel(&m->curhost, NULL);
   m->curg = NULL;
+  if (guest && (o == RUN_PREEMPTED || !m->owned))
+    g->slow = load_rlx(&g->parkseq);
   switch (o) {
     case RUN_PARKED:
       park_commit(m, g);
@@ -830,6 +822,32 @@ static void execute (M *m, G *g) {
       sched.hooks.reap(g);
       break;
   }
+}
+
+void sched_guest (M *m, G *g) {
+  store_rel(&g->status, G_RUNNING);
+  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
+  slice(m, g, true);
+}
+
+static void execute (M *m, G *g) {
+  goro_check(load_rlx(&g->status) == G_RUNNABLE);
+  if (m->spinning) {                   /* the last spinning M that finds work wakes another */
+    m->spinning = false;
+    m->naps = 0;
+    if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
+  }
+  store_rel(&g->status, G_RUNNING);
+  /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
+     yields again and again would come from there for ever, if the tick stood still */
+  store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
+  if (g->bound != NULL) {              /* its C stack is on another thread */
+    M *b = g->bound;
+    goro_check(b != m);
+    m_give(b, p_release(m));
+    return;
+  }
+  slice(m, g, false);
   if (load_acq(&m->orphan)) m_sleep_for_ever(m);
 }
 

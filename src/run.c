@@ -19,6 +19,7 @@
 ** taken off.  A new coroutine that inherited it gets the script's own instead.
 ** The same hook takes the profiler's samples (m->due, profile.c): then it is set for calls and
 ** returns, too, and the first event of all is the one.
+** On a host's thread the signal is for a guest, if one runs (guest.c), and else hostlook.c's.
 */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -34,6 +35,7 @@
 #include "report.h"
 #include "run.h"
 #include "start.h"
+#include "tame.h"
 #include "trace.h"
 
 /* ---------------------------------------------------------------- preemption */
@@ -86,6 +88,13 @@ void preempt_moves (State *s, lua_State *L) {
 void preempt_inherited (State *s, lua_State *L) {
   if (lua_gethook(L) == preempt_hook)
     lua_sethook(L, s->saved_hook, s->saved_mask, s->saved_count);
+}
+
+void preempt_guest (M *m, State *s) {
+  s->nopreempt = true;
+  store_rlx(&m->preempt, load_rlx(&m->tick));
+  if (s->hooked == NULL && m->curl != NULL) hook_on(m, s, m->curl);
+  s->nopreempt = false;
 }
 
 static void give_way (lua_State *L, M *m, State *s) {
@@ -151,7 +160,7 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
 static void preempt (M *m) {
   lua_State *L = m->curl;
   State *s;
-  if (m->is_host) {
+  if (m->is_host && L == NULL) {
     hostlook_signal(m);
     return;
   }
@@ -160,6 +169,7 @@ static void preempt (M *m) {
     return;
   }
   s = m->curg->state;
+  if (load_rlx(&m->guests) == GUESTS_OVER) store_rlx(&m->preempt, load_rlx(&m->tick));
   if (s == NULL || s->nopreempt || s->hooked != NULL) return;
   hook_on(m, s, L);
 }
@@ -572,10 +582,20 @@ static _Noreturn void forked_end (lua_State *L, State *s, int status) {
   exit(ok ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
+static int body_k (lua_State *L, int status, lua_KContext ctx);
+
+/* The same on a worker, where what it reports may take long. */
+static int left_k (lua_State *L, int status, lua_KContext failure) {
+  (void)status;
+  return body_k(L, (int)failure, 0);
+}
+
 static int body_k (lua_State *L, int status, lua_KContext ctx) {
   State *s = here(L).s;
   (void)ctx;
   if (os_forked) forked_end(L, s, status);
+  if (status != LUA_OK && status != LUA_YIELD && tame_guest(s, L))
+    return tame_leave(L, s, status, left_k);
   s->ended = true;
   check_end(L);
   if (status != LUA_OK && status != LUA_YIELD) {
@@ -667,7 +687,10 @@ static Outcome run (M *m, G *g) {
   uint32_t slice;
   int status, n, nargs = 0;
   if (host_closing(g->host) &&
-      (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) return end(s, m);
+      (s->L == NULL || s->yielding == Y_YIELD || s->yielding == Y_PREEMPT)) {
+    value_drop(&g->own.elem);          /* (tame_leave_with's) */
+    return end(s, m);
+  }
   if (s->L == NULL) {
     nargs = open(s);
     if (nargs < 0) {
@@ -678,6 +701,7 @@ static Outcome run (M *m, G *g) {
 resume:
   s->yielding = Y_NONE;
   m->curl = s->cur;
+  if (m->is_host && load_acq(&m->guests) == GUESTS_OVER) preempt_guest(m, s);
   if ((slice = goro_slice()) > 0) run_slice(m, s, s->cur, slice);
   status = lua_resume(s->L, m->from, nargs, &n);
   m->curl = NULL;
@@ -749,7 +773,8 @@ void run_exit (State *s, int status) {
   exit(status);
 }
 
-const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State), run_traced };
+const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State), run_traced,
+                                tame };
 
 void run_start (Here h, State *s) {
   stat_add(h.m, STAT_SPAWNED, 1);

@@ -65,6 +65,8 @@ void preempt_moves (State *s, lua_State *L);
 static inline bool preempt_pending (const State *s, const M *m) {
   return s->hooked != NULL || load_rlx(&m->preempt) == load_rlx(&m->tick);
 }
+/* 's' runs as a guest (guest.c): it shall give way at its next instruction. */
+void preempt_guest (M *m, State *s);
 /* A new coroutine must not have inherited the hook. */
 void preempt_inherited (State *s, lua_State *L);
 

@@ -29,6 +29,7 @@ typedef struct SchedHooks {
   void (*preempt) (M *m);              /* in the signal handler, on m's own thread */
   size_t room;                         /* bytes behind each goroutine's G, for its g->state; or 0 */
   Outcome (*run_traced) (M *m, G *g);  /* 'run', seen by trace.c */
+  bool (*tame) (M *m, G *g);           /* may g, which is the caller's, be m's guest?  NULL: no */
 } SchedHooks;
 
 typedef struct Sched {
@@ -163,7 +164,9 @@ void m_wake (M *m);                    /* wherever it sleeps */
 _Noreturn void m_sleep_for_ever (M *m);
 void idlem_remove (M *m);              /* sched.lock held */
 bool worker_sleep (M *m, GList *ready);          /* without a P; false: the runtime stops */
+void sched_guest (M *m, G *g);         /* one slice of g on a host's thread, which owns a P */
 bool expire_all (M *m);                /* ready what due timers wake; true: there was some */
+void p_expire (M *m);                  /* the same for those of its P's shard */
 void runq_add (P *pp, G *g, bool next);
 void gq_add (G *g);
 void gq_add_all (GList *l, int n);
@@ -182,9 +185,11 @@ void wake_p (void);
 void nap_timer_added (int64_t when);
 void start_m (P *pp, bool spinning);
 /* What others need of an M's thread, copied under the lock: a host's M may be forgotten and used
-** anew.  false: there is none, or it has not begun. */
-typedef struct MLook { M *m; bool is_host; int tid; clockid_t cpuclock; pthread_t thread; } MLook;
+** anew.  A host's thread that runs a guest is none ('is_host') meanwhile.  false: there is none, or
+** it has not begun. */
+typedef struct MLook { M *m; bool is_host, guest; int tid; clockid_t cpuclock; } MLook;
 bool m_look_up (uint32_t id, MLook *l);
+void m_signal (uint32_t id, const M *m);         /* the preemption signal, if 'm' is still M 'id' */
 /* (profile.c) M 'id', if it still is thread 'tid', owes 'n' samples more: it is told by the
 ** preemption signal.  All samples that are owed are forgotten. */
 bool m_sample (uint32_t id, int tid, uint32_t n);

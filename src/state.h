@@ -109,6 +109,7 @@ typedef struct State {
   bool asleep;                         /* [O] modimage_wake is to be called */
   bool spawned;                        /* [O] it has started a goroutine */
   bool must_close;                     /* [O] something in it has a finaliser */
+  bool wild;                           /* [O] it holds what no guest may (tame.c) */
   uint64_t lazy[NLAZY][LAZY_WORDS];    /* [O] names that were put into lazy tables */
   struct HostState *hs;                /* [I] of the host it belongs to */
 } State;

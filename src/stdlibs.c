@@ -12,6 +12,7 @@
 #include "code.h"
 #include "costate.h"
 #include "stdlibs.h"
+#include "tame.h"
 
 StdLibs stdlibs;
 
@@ -160,6 +161,7 @@ static void make_lib (lua_State *L, State *s, const char *name) {
     return;
   }
   lua_pop(L, 1);
+  if (!tame_library(name)) tame_lost(s);
   for (i = 0; strcmp(libs[i].name, name) != 0; i++) continue;
   if (strcmp(name, LUA_LOADLIBNAME) == 0 && lazy_is_done(s, LAZY_G, "require")) {
     lua_pushglobaltable(L);            /* luaopen_package sets it: keep the script's */

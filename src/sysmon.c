@@ -15,7 +15,9 @@
 **   there are others that were not): the goroutine is asked to yield, by a signal to its thread, in whose handler a count hook is set (sent only while the thread uses
 **   CPU time: a blocked C call must not see EINTR).  If that had no effect for another 10 ms
 **   in which the thread did run the code is in a long C function, and the P is retaken as well.
-**   A host's thread gets no signal: its state's hooks are the host's.  Its P is retaken.
+**   A host's thread gets no signal: its state's hooks are the host's.  Its P is retaken.  But
+**   while it runs a guest (guest.c) it is like a worker's, and its guest has a TURN, no more,
+**   whoever waits.
 **
 ** It also starts an M for timers that are overdue while P's are idle, and asks for descriptors that
 ** have become ready when nobody has for 10 ms.  While no P is in use it
@@ -80,7 +82,7 @@ static bool look_at (P *pp, int64_t now) {
     pp->seen_cpu = pp->slice_cpu = cpu;
     pp->still_since = now;
     pp->signalled = false;
-    if (now + TURN < soonest && work_waits(pp)) soonest = now + TURN;
+    if (now + TURN < soonest && (l.guest || work_waits(pp))) soonest = now + TURN;
     return false;
   }
   if (!l.is_host) {                    /* a worker's M stays while we run */
@@ -96,8 +98,9 @@ static bool look_at (P *pp, int64_t now) {
   }
   if (cpu != pp->seen_cpu) pp->still_since = now;
   pp->seen_cpu = cpu;
-  if (!work_waits(pp)) return false;
-  limit = pp->seen_when + (load_rlx(&pp->bg) != 0 && fresh_work_waits(pp) ? TURN : SLICE);
+  if (!l.guest && !work_waits(pp)) return false;
+  limit = pp->seen_when +
+    (l.guest || (load_rlx(&pp->bg) != 0 && fresh_work_waits(pp)) ? TURN : SLICE);
   if (now < limit) {
     if (limit < soonest) soonest = limit;
     return false;
@@ -107,7 +110,7 @@ static bool look_at (P *pp, int64_t now) {
     pp->seen_when = now;
     pp->slice_cpu = cpu;
     store_rel(&l.m->preempt, slice);
-    os_preempt_signal(l.thread);
+    m_signal(word >> 2, l.m);
     return false;                      /* (no reason to look more often) */
   }
   if (cpu >= 0 && cpu - pp->slice_cpu < SLICE / 4) return false;     /* it waits for a CPU */
@@ -121,14 +124,14 @@ static void look_at_retaken (void) {
   for (i = 1; i < load_acq(&sched.nallm); i++) {
     MLook l;
     uint32_t tick;
-    if (!m_look_up(i, &l) || l.is_host || (tick = load_rlx(&l.m->retaken)) == 0) continue;
-    if (load_acq(&l.m->tick) != tick)
+    if (!m_look_up(i, &l) || (tick = load_rlx(&l.m->retaken)) == 0) continue;
+    if (l.is_host || load_acq(&l.m->tick) != tick)
       store_rlx(&l.m->retaken, 0);     /* another slice: it has a P */
     else if (os_thread_cpu(l.cpuclock) - l.m->retaken_cpu > SLICE / 4 &&
              !os_thread_sleeps(l.tid)) {
       store_rlx(&l.m->retaken, 0);
       store_rel(&l.m->preempt, tick);
-      if (sched.can_preempt) os_preempt_signal(l.thread);
+      if (sched.can_preempt) m_signal(i, l.m);
     }
     else nretaken++;
   }
@@ -231,7 +234,8 @@ static void *sysmon_main (void *arg) {
 static void on_signal (int sig) {
   M *m = sched_m();
   (void)sig;
-  if (m != NULL && (load_rlx(&m->preempt) == load_rlx(&m->tick) || load_rlx(&m->due) != 0))
+  if (m != NULL && (m->is_host || load_rlx(&m->preempt) == load_rlx(&m->tick) ||
+                    load_rlx(&m->due) != 0))
     sched.hooks.preempt(m);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "stdlibs.h"
+#include "tame.h"
 #include "unmarshal.h"
 
 _Noreturn void dec_broken (Dec *d) {
@@ -194,7 +195,9 @@ static inline bool get_value (Dec *d) {
     case T_CFN: {
       lua_CFunction f;
       get_word(d, &f);
-      lua_pushcfunction(L, stdlibs_map(f, d->s));
+      f = stdlibs_map(f, d->s);
+      if (!d->s->wild && !lazy_is_tame(f)) tame_lost(d->s);
+      lua_pushcfunction(L, f);
       return true;
     }
     case T_OBJ: {
@@ -245,9 +248,17 @@ static inline bool get_value (Dec *d) {
       later(d, 0, 0, false);
       return true;
     }
-    case T_CLASS: get_class(d); return true;
-    case T_MODREF: get_modref(d); return true;
-    case T_MAKE: get_make(d); return true;
+    case T_CLASS:
+      tame_lost(d->s);
+      get_class(d);
+      return true;
+    case T_MODREF:
+      get_modref(d);
+      return true;
+    case T_MAKE:
+      tame_lost(d->s);
+      get_make(d);
+      return true;
     default: dec_broken(d);
   }
 }
@@ -264,6 +275,7 @@ static void get_key (Dec *d) {
 /* Set the metatable on top (popped) of the table at 'idx'. */
 static void set_metatable (Dec *d, int idx) {
   if (lua_type(d->L, -1) != LUA_TTABLE) dec_broken(d);
+  tame_lost(d->s);
   lua_setmetatable(d->L, idx);
 }
 
@@ -431,6 +443,7 @@ static void get_modref (Dec *d) {
     need(d, 1);
     if (*d->p > T_LUD || !get_value(d)) dec_broken(d);             /* scalars */
     if (i == 1 && lua_type(L, -1) != LUA_TSTRING) dec_broken(d);
+    if (i > 1 || !tame_library(lua_tostring(L, -1))) tame_lost(d->s);
     if (lua_isnil(L, -1)) dec_broken(d);
     lua_rawseti(L, path, i);
   }

@@ -53,7 +53,7 @@ void world_release (void) { pthread_mutex_unlock(&world_lock); }
 ** comes of asking, and its P can be taken.
 */
 static bool ask (uint32_t id, M *self) {
-  MLook l = { NULL, false, 0, 0, 0 };
+  MLook l = { NULL, false, false, 0, 0 };
   int64_t cpu;
   uint32_t tick;
   bool sleeps, quiet;
@@ -75,7 +75,7 @@ static bool ask (uint32_t id, M *self) {
   if (sleeps) return true;
   if (cpu < 0 || cpu - l.m->stop_cpu > IN_C || !sched.can_preempt) return false;
   store_rel(&l.m->preempt, tick);
-  os_preempt_signal(l.thread);
+  m_signal(id, l.m);
   return true;
 }
 
@@ -108,7 +108,7 @@ bool world_stop (M *self, Host *h) {
   }
   for (i = 1; i < load_acq(&sched.nallm); i++) {
     M *m = load_acq(&sched.allm[i]);
-    if (m != NULL && !m->is_host) m->asked = false;
+    if (m != NULL) m->asked = false;
   }
   lock_acquire(&sched.lock);
   store_rlx(&procs_before, load_rlx(&sched.nprocs));

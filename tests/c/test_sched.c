@@ -210,7 +210,7 @@ static void selected (M *m, int selectors) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0, NULL, NULL };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i;
