@@ -4,11 +4,12 @@
 -- Seconds after which a test that has not ended is given up, and the whole run with it.
 local limit = tonumber(os.getenv("GOROTESTLIMIT")) or 120
 
--- Before that the test is stopped from inside, which shows all stacks.  luassert stays out of
--- goroutines: it would be a goro.init, with which modules are not part of images.  In the chaos
--- build the limit is the watchdog's alone: the thread that keeps ours would be one more to draw.
+-- Before that the test is stopped from inside, which shows all stacks; not in the chaos build,
+-- where the thread that keeps the time would be one more to draw.  luassert stays out of
+-- goroutines: it would be a goro.init, with which modules are not part of images.
+local chaos = os.getenv("GOROBUILD") == "chaos"
 require("goro.busted").setup {
-  timeout = os.getenv("GOROBUILD") ~= "chaos" and limit * 3 / 4, grace = 20, strict = true, asserts = false,
+  timeout = not chaos and limit * 3 / 4, grace = 20, strict = true, asserts = false,
 }
 
 -- A process beside this one hears of each test's begin and end; when the end does not come it
