@@ -44,6 +44,23 @@ describe("tests", function()
     while true do end
   end)
   it("is pending", function() pending("later") end)
+  it("passes one that means to leak", function()
+    require("goro.busted").test { leaks = false }
+    local c = goro.chan()
+    goro.go(function() c:recv() end)
+  end)
+  it("passes one that means to panic", function()
+    require("goro.busted").test { panics = false }
+    goro.go(function() error("as it should") end)
+  end)
+  it("passes one that takes its time", function()
+    require("goro.busted").test { timeout = 20 }
+    goro.sleep(0.8)
+  end)
+  it("fails by leak again", function()
+    local c = goro.chan()
+    goro.go(function() goro.name("another") c:recv() end)
+  end)
   it("passes the last one", function() assert.is_true(true) end)
 end)
 ]]
@@ -59,7 +76,7 @@ describe('require "goro.busted" #sight #nochaos', function()
     file:write(source)
     file:close()
     out = script.command(script.lua .. " tools/busted.lua --ignore-lua "
-      .. "-o plainTerminal --no-auto-insulate " .. path).out
+      .. "--helper=goro.busted -o plainTerminal --no-auto-insulate " .. path).out
     os.remove(path)
   end)
 
@@ -72,7 +89,7 @@ describe('require "goro.busted" #sight #nochaos', function()
   end
 
   it("lets pass what is well, and nothing else", function()
-    has(out, "3 successes / 1 failure / 6 errors / 1 pending")
+    has(out, "6 successes / 1 failure / 7 errors / 1 pending")
   end)
 
   it("leaves a failure a failure", function()
@@ -92,6 +109,12 @@ describe('require "goro.busted" #sight #nochaos', function()
     has(text, "1 goroutines leaked")
     has(text, '"the leaked" [chan receive "forgotten"]')
     assert.matches("_spec.lua:%d+: in function", text)
+  end)
+
+  it("knows a leak from those of the tests before", function()
+    local text = about("tests fails by leak again")
+    has(text, "1 goroutines leaked")
+    has(text, '"another" [chan receive]')
   end)
 
   it("fails on a deadlock at once", function()
@@ -121,8 +144,32 @@ describe("goro.busted.run #sight #nochaos", function()
       assert(not ok and err:find("1 goroutines are left behind", 1, true), err)
       ok, err = pcall(busted.setup, { timeou = 1 })
       assert(not ok and err:find("unknown option 'timeou'", 1, true), err)
+      ok, err = pcall(busted.test, { timeout = 1 })
+      assert(not ok and err:find("no test runs", 1, true), err)
+      busted.run(function()            -- one in another: each has its own limit
+        busted.run(function() goro.yield() end, "inner", { timeout = 0.01 })
+        goro.sleep(0.05)
+        busted.test { strict = false }
+        ok, err = pcall(busted.test, { timeou = 1 })
+        assert(not ok and err:find("unknown option 'timeou'", 1, true), err)
+      end, "outer", { timeout = 5 })
       c:close()
       print("ok")
     ]])))
+  end)
+end)
+
+-- goro's own specs run so: spec/support/helper.lua, which .busted names, sees to it.
+describe("the specs of goro", function()
+  it("run under goro.busted, whatever file they stand in", function()
+    has(debug.traceback(), "lua/goro/busted.lua:")
+    assert.equal("spec/support/helper.lua", dofile(".busted").default.helper)
+  end)
+
+  it("are started nowhere without the helper", function()
+    local found = script.command("grep -nE -e '--helper|--config-file|busted.* (-f|--run)\\b' "
+      .. "Makefile .ci/run tools/*.sh tools/busted.lua goro-scm-1.rockspec")
+    assert.equal("", found.out .. found.err)
+    assert.equal(1, found.code)        -- nothing found
   end)
 end)

@@ -6,14 +6,20 @@ local script = require("spec.support.script")
 local support = require("spec.support")
 local leaks = require("spec.support.leaks")
 
--- What every script below starts with, on one line.  settle(n): n goroutines have parked.
+-- What every script below starts with, on one line.  parked(...): those of these names wait;
+-- quiet(): all do, but for the caller, and none is about to end.
 local head = 'local goro = require("goro") '
+  .. 'local moving = { running = true, runnable = true, starting = true, ending = true, '
+  .. '["in"] = true } '
   .. "local function leaked() local l = {} for i, k in ipairs(goro.leaks()) do "
   .. 'l[i] = (k.name or "?") .. ": " .. k.waiting end table.sort(l) '
   .. 'return table.concat(l, "\\n") end '
   .. "local function parked(...) for _, n in ipairs { ... } do "
-  .. 'repeat goro.yield() until goro.stacks():find(\'"\' .. n .. \'" [\', 1, true) '
-  .. "and not goro.stacks():find('\"' .. n .. '\" %[runn') end end "
+  .. 'local s repeat goro.yield() s = goro.stacks():match(\'"\' .. n .. \'" %[(%a*)\') '
+  .. 'until s and not moving[s] end end '
+  .. "local function quiet() local n repeat goro.yield() n = 0 "
+  .. "for s in goro.stacks():gmatch('%f[^\\n\\0]goroutine %d[^\\n%[]* %[(%a*)') do "
+  .. "if moving[s] then n = n + 1 end end until n == 1 end "
   .. "local function go(name, f, ...) "
   .. "goro.go(function(...) goro.name(name) f(...) end, ...) end\n"
 
@@ -76,9 +82,8 @@ describe("goro.leaks #sight #nochaos", function()
     it("finds who waits in vain in: " .. what, function()
       local out = script.ok(head .. ([[
         go("it", function() local c, d = goro.chan(), goro.chan() %s return c, d end)
-        local l
-        repeat l = leaked() until l:find("it: ", 1, true)
-        print(l)
+        quiet()
+        print(leaked())
       ]]):format(source))
       assert(("\n" .. out):find("\nit: " .. what .. "\n", 1, true), out)
     end)
@@ -163,7 +168,7 @@ describe("goro.leaks #sight #nochaos", function()
         local c = goro.chan()
         goro.go(function() c:recv() end)
       end
-      repeat goro.yield() until not goro.stacks():find("%[runn.*%[runn")
+      quiet()
       print(#goro.leaks())
       print(#goro.leaks())
       print(goro.num_goroutine())
@@ -317,7 +322,8 @@ describe("goro.leaks #sight #nochaos", function()
           go("a", function() c:recv() end)
           go("b", function() os.execute("sleep 1") c:send(1) end)
         end
-        parked("a", "b")
+        parked("a")
+        repeat goro.yield() until goro.stacks():find('"b" [in C', 1, true)
       ]])
     end)
 
@@ -389,9 +395,8 @@ describe("goro.leaks #sight #nochaos", function()
       assert(not early:find("go: ", 1, true), early)       -- ... but one, which makes room
       repeat goro.sleep(0.01) until not goro.stacks():find('"sleeper"')
       go("go", function() g:go(lost("x2")) g:go(goro.now) end)
-      local l
-      repeat goro.yield() l = leaked() until l:find("go: ", 1, true)
-      print((l:gsub("x2: chan receive\n", "", 1)))
+      quiet()
+      print((leaked():gsub("x2: chan receive\n", "", 1)))
       KEEP = { t, g, o, m }
     ]])
   end)

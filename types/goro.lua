@@ -904,7 +904,8 @@ local busted = {}
 ---@class goro.BustedOptions
 ---@field timeout? number|false seconds for each test; 10
 ---@field grace? number seconds that goroutines get to end; 1
----@field strict? boolean those that still run then are failures, too
+---@field strict? boolean those that still run then are failures, too; false
+---@field panics? boolean panics that nobody was told of are failures; true
 ---@field leaks? boolean look for leaks; true
 ---@field asserts? boolean luassert in goroutines; true
 
@@ -912,6 +913,12 @@ local busted = {}
 ---@param options? goro.BustedOptions
 ---@return goro.busted
 function busted.setup(options) end
+
+---Sets options of the test that runs, for it alone: one that needs more time, or means to panic or
+---to leak, says so in its first line.  With `timeout` its time starts anew.  Raises where no test
+---runs.
+---@param options goro.BustedOptions
+function busted.test(options) end
 
 ---Runs `f(...)` as a test is run; raises what is wrong.
 ---@param f function

@@ -11,18 +11,31 @@
 --     those that still run get `grace` seconds (1) to end, and are failures as well if
 --     `strict` is set;
 --   - that ends in a deadlock: that is an error anyway, with where everybody waits.
+-- A test that needs more time, or means to panic or leak, says so itself:
+--
+--     it("survives a lost worker", function()
+--       require("goro.busted").test { leaks = false, timeout = 60 }
+--
 -- luassert's `assert` is the global `assert` of goroutines, too: an assertion that fails there
 -- is a panic, and so the test's failure.
 
+-- Busted loads this anew for each file of specs that requires it; there is one of it.
+local registry = debug.getregistry()
+if registry["goro.busted"] then return registry["goro.busted"] end
+
+-- Busted forgets after each file what the file has loaded, but not what a helper has: each file
+-- gets a goro of its own whether or not this is loaded by `--helper`.
+local loaded = package.loaded["goro"]
 local goro = require("goro")
+package.loaded["goro"] = loaded
 
 local M = {}
+registry["goro.busted"] = M
 
-local settings = { timeout = 10, grace = 1, strict = false, leaks = true, asserts = true }
-
--- Where several files of specs require this, or busted loads it anew for each of them, there is
--- one of it: what must be once stands in the registry.
-local registry = debug.getregistry()
+local settings = {
+  timeout = 10, grace = 1, strict = false, panics = true, leaks = true, asserts = true,
+}
+local current                            -- the options of the test that runs
 
 local function now() return goro.now() end
 
@@ -37,86 +50,41 @@ local function panics(list)
   return list
 end
 
+-- The leaked goroutines that were not so before.
+local function new_leaks(known)
+  local list = {}
+  for _, l in ipairs(goro.leaks()) do
+    if not known[l.id] then list[#list + 1] = l end
+  end
+  return list
+end
+
 -- Goroutines of a test that only need a moment to end get it; what nobody can wake needs none.
-local function settle(baseline, grace, list)
-  local stop, pause = now() + grace, 0.0002
+local function settle(options, baseline, known, list)
+  local stop, pause = now() + options.grace, 0.0002
   while goro.num_goroutine() > baseline and now() < stop do
-    if #panics(list) > 0 or pause > 0.02 and #goro.leaks() > 0 then return end
+    if options.panics and #panics(list) > 0 then return end
+    if pause > 0.02 and #new_leaks(known) > 0 then return end
     local ok, err = pcall(goro.sleep, pause)
     if not ok then list[#list + 1] = tostring(err) end
     pause = math.min(pause * 2, 0.05)
   end
 end
 
-local function describe_leaks(leaks, known)
+local function describe_leaks(leaks)
   local text = {}
-  for _, l in ipairs(leaks) do
-    if not known[l.id] then
-      text[#text + 1] = ("goroutine %d%s [%s]:\n%s"):format(l.id,
-        l.name and (' "' .. l.name .. '"') or "", l.waiting, l.traceback)
-    end
+  for i, l in ipairs(leaks) do
+    text[i] = ("goroutine %d%s [%s]:\n%s"):format(l.id,
+      l.name and (' "' .. l.name .. '"') or "", l.waiting, l.traceback)
   end
-  return text
+  return table.concat(text, "\n\n")
 end
 
---- Runs `f` as a test is run; returns nothing, or raises what is wrong with it.
----@param f function
----@param name? string for messages
----@param options? table as for `setup`
-function M.run(f, name, options, ...)
-  options = setmetatable(options or {}, { __index = settings })
-  panics({})
-  local baseline, known = goro.num_goroutine(), {}
-  if options.leaks then
-    if baseline > 1 then
-      for _, l in ipairs(goro.leaks()) do known[l.id] = true end
-    end
-  end
-  local deadline = options.timeout and now() + options.timeout
-  if deadline then
-    goro.debug.limit(options.timeout,
-      ("timeout: no end after %g s: %s"):format(options.timeout, name or "test"))
-  end
-  -- A main script that computes gets that only in its next call: a hook looks at the clock.
-  local hook = debug.gethook()
-  if deadline and not hook then
-    debug.sethook(function()
-      if now() > deadline + 0.2 then
-        debug.sethook()
-        goro.yield()                   -- raises what the limit says, with the stacks
-        error(("timeout: no end after %g s"):format(options.timeout), 2)
-      end
-    end, "", 1000000)
-  end
-  local ok, err = xpcall(f, function(e)
-    if type(e) == "table" then return e end            -- luassert's, busted's pending
-    local text = debug.traceback(tostring(e), 2)
-    return (text:gsub("\n%s*%[C%]: in function 'xpcall'\n[^\n]*goro/busted%.lua:.*", ""))
-  end, ...)
-  if deadline then
-    if not hook then debug.sethook() end
-    goro.debug.limit()
-  end
-  local wrong = panics({})
-  settle(baseline, options.grace, wrong)
-  panics(wrong)
-  if not ok then error(err, 0) end
-  if #wrong > 0 then error(table.concat(wrong, "\n\n"), 0) end
-  if options.leaks and goro.num_goroutine() > baseline then
-    local left = describe_leaks(goro.leaks(), known)
-    if #left > 0 then
-      error(("%d goroutines leaked\n\n%s"):format(#left, table.concat(left, "\n\n")), 0)
-    end
-    if options.strict then
-      error(("%d goroutines are left behind\n\n%s"):format(goro.num_goroutine() - baseline,
-        goro.stacks()), 0)
-    end
-  end
-end
+local installed = false
 
 local function install_assert()
-  if registry["goro.busted assert"] then return end
-  registry["goro.busted assert"] = true
+  if installed then return end
+  installed = true
   -- loaded in those goroutines only that say more than assert(v, message)
   goro.init(function()
     local plain = assert
@@ -130,22 +98,104 @@ local function install_assert()
   end)
 end
 
---- Sets how tests are run from now on, and returns the module.
----@param options? {timeout: number?|false, grace: number?, strict: boolean?, leaks: boolean?,
---- asserts: boolean?}
-function M.setup(options)
-  for k, v in pairs(options or {}) do
-    if settings[k] == nil then error(("unknown option '%s'"):format(tostring(k)), 2) end
-    settings[k] = v
+-- A main script that computes hears of it only in its next call: a hook looks at the clock.
+local function watch(options)
+  debug.sethook(function()
+    if options.deadline and now() > options.deadline + 0.2 then
+      debug.sethook()
+      goro.yield()                     -- raises what the limit says, with the stacks
+      error(("timeout: no end after %g s"):format(options.timeout), 2)
+    end
+  end, "", 1000000)
+end
+
+-- The test of these options must end by its deadline.
+local function limit(options)
+  if options.deadline then
+    goro.debug.limit(options.deadline - now(),
+      ("timeout: no end after %g s: %s"):format(options.timeout, options.name))
+    if not debug.gethook() then watch(options) end
+  else
+    goro.debug.limit()
   end
-  if settings.asserts and package.loaded["luassert"] then install_assert() end
+end
+
+-- Its time begins.
+local function begin(options)
+  options.deadline = options.timeout and now() + options.timeout
+  limit(options)
+end
+
+local function set(options, changes, level)
+  for k, v in pairs(changes or {}) do
+    if settings[k] == nil then error(("unknown option '%s'"):format(tostring(k)), level + 1) end
+    options[k] = v
+  end
+  return options
+end
+
+--- Runs `f` as a test is run; returns nothing, or raises what is wrong with it.
+---@param f function
+---@param name? string for messages
+---@param options? table as for `setup`
+function M.run(f, name, options, ...)
+  options = setmetatable(set({ name = name or "test" }, options, 2), { __index = settings })
+  if options.asserts and package.loaded["luassert"] then install_assert() end
+  panics({})
+  local baseline, known = goro.num_goroutine(), {}
+  if options.leaks then
+    if baseline > 1 then
+      for _, l in ipairs(goro.leaks()) do known[l.id] = true end
+    end
+  end
+  local outer, hook = current, debug.gethook()
+  current = options
+  begin(options)
+  local ok, err = xpcall(f, function(e)
+    if type(e) == "table" then return e end            -- luassert's, busted's pending
+    local text = debug.traceback(tostring(e), 2)
+    return (text:gsub("\n%s*%[C%]: in function 'xpcall'\n[^\n]*goro/busted%.lua:.*", ""))
+  end, ...)
+  if not hook then debug.sethook() end
+  current = outer
+  limit(outer or {})
+  local wrong = panics({})
+  settle(options, baseline, known, wrong)
+  panics(wrong)
+  if not ok then error(err, 0) end
+  if options.panics and #wrong > 0 then error(table.concat(wrong, "\n\n"), 0) end
+  if options.leaks and goro.num_goroutine() > baseline then
+    local left = new_leaks(known)
+    if #left > 0 then
+      error(("%d goroutines leaked\n\n%s"):format(#left, describe_leaks(left)), 0)
+    end
+    if options.strict then
+      error(("%d goroutines are left behind\n\n%s"):format(goro.num_goroutine() - baseline,
+        goro.stacks()), 0)
+    end
+  end
+end
+
+--- Sets how tests are run from now on, and returns the module.
+---@param options? {timeout: number?|false, grace: number?, strict: boolean?, panics: boolean?,
+--- leaks: boolean?, asserts: boolean?}
+function M.setup(options)
+  set(settings, options, 2)
   return M
+end
+
+--- Sets options of the test that runs, for it alone; its time starts anew if `timeout` is one
+--- of them.  Raises where no test runs.
+---@param options table as for `setup`
+function M.test(options)
+  if not current then error("no test runs", 2) end
+  set(current, options, 2)
+  if options.timeout ~= nil then begin(current) end
 end
 
 local function install()
   local ok, busted = pcall(require, "busted")
-  if not ok or type(busted.subscribe) ~= "function" or registry["goro.busted"] then return end
-  registry["goro.busted"] = true
+  if not ok or type(busted.subscribe) ~= "function" then return end
   busted.subscribe({ "test", "start" }, function(element)
     local run = element.run
     if type(run) == "function" then
@@ -156,6 +206,5 @@ local function install()
 end
 
 install()
-if package.loaded["luassert"] and settings.asserts then install_assert() end
 
 return M

@@ -1,12 +1,9 @@
---- What the specs share: a limit for each test, a look at what a test leaves behind, and ways
---- to wait for something without sleeping.
+--- What the specs share: a look at what a test leaves behind, and ways to wait for something
+--- without sleeping.
 
 local goro = require("goro")
 
 local M = {}
-
---- Seconds after which a test that has not ended is given up, and the whole run with it.
-M.limit = tonumber(os.getenv("GOROTESTLIMIT")) or 120
 
 local build = os.getenv("GOROBUILD") or "release"
 local slow = { asan = 4, tsan = 10, valgrind = 25, debug = 2 }
@@ -14,45 +11,6 @@ local slow = { asan = 4, tsan = 10, valgrind = 25, debug = 2 }
 --- `n`, or less where everything takes longer (sanitizers, valgrind).
 function M.many(n)
   return math.max(n // (slow[build] or 1), math.min(n, 10))
-end
-
--- A process beside this one hears of each test's begin and end; when the end does not come it
--- names the test and kills.  Nothing inside a process can watch over a hang of its own threads.
-local watchdog = [[
-while read -r what name; do
-  while [ "$what" = begin ]; do
-    read -r -t "$0" what next
-    status=$?
-    if [ $status -gt 128 ]; then
-      echo "no end after $0 s: $name" >&2
-      kill -QUIT $PPID
-      sleep 1
-      kill -KILL $PPID
-    fi
-    if [ $status -ne 0 ]; then exit; fi
-    name=$next
-  done
-done
-]]
-
--- busted loads this file anew for each file of specs: what must be once stands in the registry.
-local function watch()
-  local registry = debug.getregistry()
-  if registry["goro spec watchdog"] then return end
-  local ok, busted = pcall(require, "busted")
-  if not ok or not busted.subscribe then return end
-  local quoted = "'" .. watchdog:gsub("'", "'\\''") .. "'"
-  local pipe = assert(io.popen(("exec bash -c %s %d"):format(quoted, M.limit), "w"))
-  pipe:setvbuf("line")
-  registry["goro spec watchdog"] = pipe
-  busted.subscribe({ "test", "start" }, function(element)
-    pipe:write("begin ", (tostring(element.name):gsub("%c", " ")), "\n")
-    return nil, true
-  end)
-  busted.subscribe({ "test", "end" }, function()
-    pipe:write("end\n")
-    return nil, true
-  end)
 end
 
 --- Lua 5.4.0 to 5.4.2: __close cannot yield, and an error in it is lost behind an earlier one.
@@ -77,7 +35,6 @@ end
 
 --- For before_each.
 function M.begin()
-  watch()
   if os.getenv("GOROGC") then no_rest() end
   baseline = goro.num_goroutine()
 end

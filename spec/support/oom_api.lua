@@ -547,7 +547,10 @@ function programs.busted()
   return function()
     while goro.num_goroutine() > others do goro.yield() end    -- (those left behind before end)
     busted.setup { timeout = 5 }
-    busted.run(function() goro.yield() end, "a test")
+    busted.run(function()
+      busted.test { timeout = 6 }
+      goro.yield()
+    end, "a test")
     local c <close> = goro.chan()
     local ok, err = pcall(busted.run, function()
       goro.go(function() c:recv() end)
