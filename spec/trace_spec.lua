@@ -30,12 +30,25 @@ local function traced(f)
   return trace, diff
 end
 
-local function by_time(a, b) return a.ts < b.ts end
+local function by_time(a, b)
+  if a.ts ~= b.ts then return a.ts < b.ts end
+  return a.dur < b.dur
+end
+
+-- Raises if two of them overlap by more than `most` microseconds; sorts them.
+local function follow_each_other(slices, most)
+  table.sort(slices, by_time)
+  for i = 2, #slices do
+    local a, b = slices[i - 1], slices[i]
+    assert(b.ts >= a.ts + a.dur - most,
+      ("%s at %f, %s at %f is not over"):format(b.name, b.ts, a.name, a.ts))
+  end
+end
 
 -- What must be true of any trace.  Returns its slices and instants, counted by name, and how
 -- many slices and arrows there are.
 local function check(trace)
-  local tracks, slices, instants, n = {}, {}, {}, 0
+  local tracks, goroutines, slices, instants, n = {}, {}, {}, {}, 0
   local starts, ends = {}, {}
   assert.equal("ns", trace.displayTimeUnit)
   for _, e in ipairs(trace.traceEvents) do
@@ -44,6 +57,9 @@ local function check(trace)
       assert(math.type(e.ts) and e.dur >= 0 and #e.name > 0 and e.args.g >= 1)
       tracks[e.tid] = tracks[e.tid] or {}
       table.insert(tracks[e.tid], e)
+      local who = e.args.host << 32 | e.args.g
+      goroutines[who] = goroutines[who] or {}
+      table.insert(goroutines[who], e)
       slices[e.name] = (slices[e.name] or 0) + 1
       n = n + 1
     elseif e.ph == "i" then
@@ -68,13 +84,9 @@ local function check(trace)
     local s = list[low]
     return s and e.ts <= s.ts + s.dur + 2e-3
   end
-  for _, list in pairs(tracks) do       -- one after the other: a thread runs one at a time
-    table.sort(list, by_time)
-    for i = 2, #list do
-      local a, b = list[i - 1], list[i]
-      assert(b.ts >= a.ts + a.dur - 2e-3, ("%s at %f is open at %f"):format(a.name, a.ts, b.ts))
-    end
-  end
+  -- a thread runs one at a time, and a goroutine is at one place at a time
+  for _, list in pairs(tracks) do follow_each_other(list, 2e-3) end
+  for _, list in pairs(goroutines) do follow_each_other(list, 1) end
   local arrows = 0
   for id, s in pairs(starts) do
     local f = assert(ends[id], "an arrow without a head")
