@@ -45,7 +45,7 @@ export LUA LUA_INCDIR CC SAN_CC
 unexport LUA_PATH LUA_CPATH LUA_PATH_5_4 LUA_CPATH_5_4 LUA_INIT LUA_INIT_5_4
 
 .PHONY: all release run test specs lifecycle unit hosts lint lint-lua lint-c lint-headers lint-cppcheck lint-rockspec \
-  debug asan tsan valgrind images gc gc-short chaos histories soak mutants alarms stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs fair model tidy cov layers symbols rock rockspec install install-deps \
+  debug asan tsan valgrind images gc gc-short chaos histories soak mutants alarms stress fuzz bench bench-http bench-modules bench-peers bench-plot bench-docs bench-trace fair model tidy cov layers symbols rock rockspec install install-deps \
   deps-run deps-test deps-ci clean help FORCE
 .DELETE_ON_ERROR:
 
@@ -274,6 +274,9 @@ bench-modules: release                         ## goroutines that capture module
 fair: release                                  ## what preemption costs, and how late a sleeper wakes
 	bench/preempt.sh
 	GOROMAXPROCS=1 tools/lua bench/starve.lua
+
+bench-trace: release                           ## what goro.trace costs
+	tools/lua bench/trace.lua --runs $(RUNS)
 
 bench-http: release                            ## the HTTP server beside copas, luv and Go
 	bench/http/run.sh $(HTTP_SECONDS)

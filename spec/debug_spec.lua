@@ -155,6 +155,59 @@ describe("goro.debug #sight #nochaos", function()
       assert.matches("switches %d", out)
     end)
 
+    it("shows names of any bytes harmlessly, and numbers whatever the locale", function()
+      local out = served(top .. "--json --once --leaks %s", [[
+        local strange = "a\tb\27[7m\n\xff\"\\"
+        goro.go(function() goro.name(strange) goro.chan():recv() end)
+        load("local goro = ... goro.go(function() goro.chan():recv() end)", "=x\ty")(goro)
+        for _, l in ipairs { "de_DE.UTF-8", "fr_FR.UTF-8" } do
+          if os.setlocale(l) then break end
+        end
+        while goro.stats().runnable > 0 do goro.yield() end
+        local p = assert(io.popen(("]] .. top .. [[--json --once --leaks %s"):format(path)))
+        print((p:read("a"):gsub("\n$", "")))
+        assert(p:close())
+      ]])
+      has(out, [["name":"a b [7m ?\"\\"]])
+      has(out, '"at":"x y:1"')
+      assert.matches('"time":%d+%.%d+,', out)
+      assert(utf8.len(out) and not out:gsub("\n$", ""):find("%c"))
+    end)
+
+    it("shows on a terminal what it has room for", function()
+      if not os.execute("command -v script >/dev/null") then return pending("no script(1)") end
+      local out = served("script -qc 'stty rows 9 cols 44; " .. top
+        .. "--once %s' /dev/null </dev/null")
+      has(out, "\27[2J\27[H\27[1mgoro-top")
+      for line in (out:gsub("\27%[%d*%a", "") .. "\r\n"):gmatch("(.-)\r?\n") do
+        assert(utf8.len(line) <= 44, line)
+      end
+      local _, n = out:gsub("\n", "")
+      assert(n <= 10, out)
+      assert.matches("20 chan receive", out)
+      assert.matches("%.%.%. and %d more", out)
+    end)
+
+    it("tells goro-top's user that the program has ended", function()
+      local out = served("", [[
+        local other = path .. ".other"
+        local l = assert(goro.net.listen("unix:" .. other))
+        goro.go(function()
+          for _ = 1, 2 do
+            local c = assert(l:accept())
+            if c:read_line() == "top" then c:write("stat\tspawned\t1\n") end
+            c:close()
+          end
+        end)
+        for _, o in ipairs { "--stacks", "--once" } do
+          local p = assert(io.popen(("]] .. top .. [[%s %s 2>&1"):format(o, other)))
+          print((p:read("a"):gsub("/[^ ]*/", ""):gsub(": .*: ", ": ")), select(3, p:close()))
+        end
+        l:close()
+      ]])
+      assert.equal(("goro-top: the program has ended\n\t1\n"):rep(2), out)
+    end)
+
     it("answers goro-top --stacks", function()
       has(served(top .. "--stacks %s"), '[chan receive "jobs"')
     end)

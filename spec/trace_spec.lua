@@ -3,6 +3,7 @@
 local goro = require("goro")
 local has_cjson, json = pcall(require, "cjson")
 if not has_cjson then json = require("dkjson") end
+local host = require("spec.support.host")
 local script = require("spec.support.script")
 
 local function read(path)
@@ -29,12 +30,25 @@ local function traced(f)
   return trace, diff
 end
 
-local function by_time(a, b) return a.ts < b.ts end
+local function by_time(a, b)
+  if a.ts ~= b.ts then return a.ts < b.ts end
+  return a.dur < b.dur
+end
+
+-- Raises if two of them overlap by more than `most` microseconds; sorts them.
+local function follow_each_other(slices, most)
+  table.sort(slices, by_time)
+  for i = 2, #slices do
+    local a, b = slices[i - 1], slices[i]
+    assert(b.ts >= a.ts + a.dur - most,
+      ("%s at %f, %s at %f is not over"):format(b.name, b.ts, a.name, a.ts))
+  end
+end
 
 -- What must be true of any trace.  Returns its slices and instants, counted by name, and how
 -- many slices and arrows there are.
 local function check(trace)
-  local tracks, slices, instants, n = {}, {}, {}, 0
+  local tracks, goroutines, slices, instants, n = {}, {}, {}, {}, 0
   local starts, ends = {}, {}
   assert.equal("ns", trace.displayTimeUnit)
   for _, e in ipairs(trace.traceEvents) do
@@ -43,10 +57,13 @@ local function check(trace)
       assert(math.type(e.ts) and e.dur >= 0 and #e.name > 0 and e.args.g >= 1)
       tracks[e.tid] = tracks[e.tid] or {}
       table.insert(tracks[e.tid], e)
+      local who = e.args.host << 32 | e.args.g
+      goroutines[who] = goroutines[who] or {}
+      table.insert(goroutines[who], e)
       slices[e.name] = (slices[e.name] or 0) + 1
       n = n + 1
     elseif e.ph == "i" then
-      assert(e.s == "t")
+      assert(e.s == "t" or e.s == "g" and e.args.dropped)
       instants[e.name] = (instants[e.name] or 0) + 1
     elseif e.ph == "s" then
       assert(not starts[e.id])
@@ -67,13 +84,9 @@ local function check(trace)
     local s = list[low]
     return s and e.ts <= s.ts + s.dur + 2e-3
   end
-  for _, list in pairs(tracks) do       -- one after the other: a thread runs one at a time
-    table.sort(list, by_time)
-    for i = 2, #list do
-      local a, b = list[i - 1], list[i]
-      assert(b.ts >= a.ts + a.dur - 2e-3, ("%s at %f is open at %f"):format(a.name, a.ts, b.ts))
-    end
-  end
+  -- a thread runs one at a time, and a goroutine is at one place at a time
+  for _, list in pairs(tracks) do follow_each_other(list, 2e-3) end
+  for _, list in pairs(goroutines) do follow_each_other(list, 1) end
   local arrows = 0
   for id, s in pairs(starts) do
     local f = assert(ends[id], "an arrow without a head")
@@ -265,6 +278,81 @@ describe("goro.trace #sight #nochaos", function()
       assert.equal("No space left on device", why)
       assert.is_nil((goro.trace.stop()))
     end
+  end)
+
+  -- What a script of its own has traced; `out` and `err` as well.
+  local function trace_of(source, options)
+    local path = os.tmpname()
+    local head = ('local goro, path = require("goro"), %q\n'):format(path)
+    local r = script.run(head .. source, options)
+    assert.equal(0, r.code, script.account(r))
+    local trace = parse(read(path))
+    os.remove(path)
+    return trace, r
+  end
+
+  it("is whole up to the moment at which its memory is full, and says so", function()
+    local trace = trace_of([[
+      goro.maxprocs(2)
+      local a, b, wg = goro.chan(), goro.chan(), goro.WaitGroup()
+      assert(goro.trace.start(path))
+      for _ = 1, 4 do
+        wg:go(function()
+          for _ = 1, 8000 do a:send(1) b:recv() end
+        end)
+        wg:go(function()
+          for _ = 1, 8000 do a:recv() b:send(1) end
+        end)
+      end
+      wg:wait()
+      assert(goro.trace.stop())]], { env = { GOROTRACEMEM = 1 } })
+    local _, instants, n = check(trace)
+    local said = trace.otherData
+    assert.is_true(said.full)
+    assert(said.dropped > 0)
+    assert(n > 1000 and n < said.switches, n .. ", " .. said.switches)
+    assert.equal(8, instants.go)
+    local ends, last = {}, 0
+    for _, e in ipairs(trace.traceEvents) do
+      local at = e.ts and e.ts + (e.dur or 0) or 0
+      if e.s == "g" then
+        assert.equal(said.dropped, e.args.dropped)
+        ends[#ends + 1] = at
+      else
+        last = math.max(last, at)
+      end
+    end
+    assert.equal(1, #ends)
+    assert(last <= ends[1] + 2e-3, last .. ", " .. ends[1])
+  end)
+
+  it("shows the goroutines of several states, whoever is closed first #notsan", function()
+    local path = os.tmpname()
+    local r = script.command(assert(host.build("shared")) .. " trace " .. path, { limit = 60 })
+    assert(r.code == 0, script.account(r))
+    local trace = parse(read(path))
+    os.remove(path)
+    local _, instants = check(trace)
+    local hosts, n = {}, 0
+    for _, e in ipairs(trace.traceEvents) do
+      if e.ph == "X" and not hosts[e.args.host] then
+        hosts[e.args.host] = true
+        n = n + 1
+      end
+    end
+    assert.equal(2, n)
+    assert.equal(trace.otherData.spawned, instants.go)
+    assert(instants.go >= 120 + 75)
+  end)
+
+  it("complains of what cannot be written at the end of the program", function()
+    if not io.open("/dev/full", "w") then return pending("no /dev/full") end
+    local r = script.run([[
+      local goro = require("goro")
+      assert(goro.trace.start("/dev/full"))
+      goro.async(goro.yield):result()]])
+    assert.equal(0, r.code, script.account(r))
+    assert.equal("goro: the trace could not be written: No space left on device\n", r.err)
   end)
 
   for how, last in pairs {

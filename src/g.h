@@ -101,6 +101,7 @@ struct G {
   Wake wake;                           /* [O] the claimer's, then the goroutine's */
   _Atomic(uint32_t) parkseq;           /* [A] counts its waits */
   _Atomic(uint32_t) reason;            /* [A] WaitReason, for reports only */
+  uint32_t readied_by;                 /* [O] trace.c's: the M that readied it last, 0: none */
   _Atomic(int64_t) since;              /* [A] when it began to wait, by sched.clock */
   M *bound;                            /* [O] the only M that can run it (its C stack is there);
                                           written before a wait can be found, read after */
@@ -236,6 +237,7 @@ struct M {
   struct TraceBuf *trace;              /* [O] trace.c's: its records, ... */
   uint32_t trace_of;                   /* [O] of which trace */
   _Atomic(uint32_t) tracing;           /* [A] it is about to write one */
+  bool trace_kept;                     /* [O] it has kept its P since the slice that ended last */
 };
 
 /* What each call reads and what each goroutine's start and end write are lines of their own: a Host

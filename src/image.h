@@ -62,6 +62,7 @@ typedef struct Image {
   Handle *handles[MAX_SLOTS];          /* by their number in the keep, less 1 */
   uint8_t place[MAX_SLOTS];            /* in which slot each stands */
   _Atomic(uint32_t) slack;             /* [A] bytes that copies need beyond it */
+  _Atomic(uint64_t) traced;            /* [A] trace.c's: what its function is called, in which trace */
 } Image;
 
 void image_init (void);                /* once, after stdlibs_init; GOROIMAGE=0: no images */

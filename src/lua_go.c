@@ -77,7 +77,7 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   s->origin = origin_here(L, h.s);
   s->creator = h.g->id;
   s->ninits = load_acq(&h.s->hs->ninits);
-  if (trace_on()) tracename_function(L, arg, s->g);
+  if (trace_on()) tracename_function(L, arg, s->g, st != NULL ? &img->traced : NULL);
   return s;
 }
 

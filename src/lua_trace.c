@@ -11,7 +11,10 @@
 ** goro.trace.start(path) -> true; or nil, reason: the file cannot be written, or a trace is being
 ** written.  From then on what the scheduler does is recorded, of all goroutines of the process,
 ** until goro.trace.stop, the end of the last host or the process's; it is written to the file then,
-** in the Trace Event Format.  Lets others run, as goro.yield does.  Go's runtime/trace.Start.
+** in the Trace Event Format.  All others stand still for a moment.  Go's runtime/trace.Start.
+**
+** The rest of the caller's slice is to be seen as one.  A main script's begins here: it is m_wait
+** that will see it end.  A goroutine yields, so that it goes on in run_traced.
 */
 static int l_start (lua_State *L) {
   const char *path = arg_string(L, 1), *why;
@@ -25,10 +28,14 @@ static int l_start (lua_State *L) {
   trace_start();
   tracename_all();
   trace_go();
+  if (h.s->is_host) {
+    stat_add(h.m, STAT_SWITCHES, 1);
+    trace_begin(h.m, h.g);
+  }
   world_start();
   sched_check_p(h.m, h.g);
   lua_pushboolean(L, 1);
-  return yield_k(L, h, 1);             /* the rest of its slice is to be seen as one */
+  return h.s->is_host ? 1 : yield_k(L, h, 1);
 }
 
 /*

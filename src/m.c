@@ -225,12 +225,12 @@ static uint32_t trace_stands (M *m) {
   G *g = m->curg;
   uint32_t now = load_rlx(&trace_now);
   if (now == 0) return 0;
-  trace_end(g, load_rlx(&g->status) == G_RUNNABLE ? RUN_YIELDED : RUN_PARKED);
+  trace_end(m, g, load_rlx(&g->status) == G_RUNNABLE ? RUN_YIELDED : RUN_PARKED);
   return now;
 }
 
 static void trace_goes_on (M *m, uint32_t traced) {
-  if (m->is_host || traced == load_rlx(&trace_now)) trace_begin(m->curg);
+  if (m->is_host || traced == load_rlx(&trace_now)) trace_begin(m, m->curg);
 }
 
 static void went_on (M *m, uint32_t traced) {

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -61,6 +62,19 @@ static int cgroup_cpus (void) {
   return (int)((quota + period - 1) / period);
 }
 
+#if defined(__x86_64__) && !defined(GORO_CHAOS)
+#include <cpuid.h>
+
+bool os_ticks_even (void) {            /* "invariant TSC" */
+  unsigned a, b, c, d;
+  return __get_cpuid(0x80000007u, &a, &b, &c, &d) && (d & 1u << 8) != 0;
+}
+#elif defined(__aarch64__) && !defined(GORO_CHAOS)
+bool os_ticks_even (void) { return true; }
+#else
+bool os_ticks_even (void) { return false; }
+#endif
+
 int os_num_cpu (void) {
   cpu_set_t set;
   int n = 1, q;
@@ -97,6 +111,17 @@ __attribute__((constructor)) static void membarrier_register (void) {
 void fence_heavy (void) {
   fence_seq();
   if (os_membarrier) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+#if !defined(MADV_POPULATE_WRITE)
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* (An older kernel refuses: they come as they are used, then.) */
+void os_touch (void *p, size_t size) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), a = (uintptr_t)p, b = (a + size) & ~(page - 1);
+  a = (a + page - 1) & ~(page - 1);
+  if (a < b) madvise((void *)a, b - a, MADV_POPULATE_WRITE);
 }
 
 int os_thread_start (pthread_t *t, void *(*f) (void *), void *arg) {

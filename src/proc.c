@@ -168,6 +168,7 @@ void runq_add (P *pp, G *g, bool next) {
 void p_set (M *m, P *pp) {             /* pp->word is P_OWNED already, by us */
   m->p = pp;
   m->owned = true;
+  m->trace_kept = false;
   if (load_rlx(&sched.sysmon_waits) != 0) {
     uint32_t one = 1;
     if (cas_seq(&sched.sysmon_waits, &one, 0)) {

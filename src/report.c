@@ -39,6 +39,18 @@ void text_add (Text *t, const char *fmt, ...) {
   t->len += (size_t)n;
 }
 
+void text_add_plain (Text *t, const char *s) {
+  size_t i = t->len;
+  text_add(t, "%s", s);
+  for (; i < t->len; i++)
+    if ((unsigned char)t->s[i] < ' ' || t->s[i] == 127) t->s[i] = ' ';
+}
+
+void text_add_seconds (Text *t, int64_t ns) {
+  if (ns < 0) ns = 0;
+  text_add(t, "%" PRId64 ".%03d", ns / SECOND, (int)(ns % SECOND / (SECOND / 1000)));
+}
+
 void text_free (Text *t) {
   free(t->s);
   memset(t, 0, sizeof *t);
@@ -222,10 +234,15 @@ void report_stacks (Text *t, Host *h, State *self, lua_State *L) {
 
 /* ---------------------------------------------------------------- groups */
 
-typedef struct Member { char *key; uint64_t id; double seconds; } Member;
+typedef struct Member { char *key; uint64_t id; int64_t waits; } Member;
+
+static void place (Text *t, const lua_Debug *ar, int line) {
+  text_add_plain(t, ar->short_src);
+  text_add(t, ":%d", line);
+}
 
 /* State, tab, place, tab, function. */
-static char *key_of (G *g, double *seconds) {
+static char *key_of (G *g, int64_t *waits) {
   const State *s = g->state;
   bool parked = load_acq(&g->status) == G_PARKED, still = parked;
   int64_t since = load_rlx(&g->since);
@@ -233,7 +250,7 @@ static char *key_of (G *g, double *seconds) {
   lua_State *L = NULL;
   Text t = { NULL, 0, 0 };
   int level;
-  *seconds = 0;
+  *waits = 0;
   if (parked) text_add(&t, "%s", wait_reason(g));
   else if (load_acq(&g->status) == G_RUNNABLE) {
     still = true;
@@ -241,13 +258,13 @@ static char *key_of (G *g, double *seconds) {
   }
   else text_add(&t, s != NULL && in_c(s) ? "in C" : "running");
   if (since > 0 && load_acq(&g->status) != G_RUNNABLE)
-    *seconds = (double)(os_now() - since) / 1e9;
+    *waits = os_now() - since;
   if (still && s != NULL) L = s->is_host && s->hs->waits_in ? s->hs->waits_in : s->cur;
   text_add(&t, "\t");
   for (level = 0; L != NULL && lua_getstack(L, level, &ar); level++) {
     lua_getinfo(L, "Sl", &ar);
     if (ar.currentline <= 0) continue;
-    text_add(&t, "%s:%d", ar.short_src, ar.currentline);
+    place(&t, &ar, ar.currentline);
     break;
   }
   text_add(&t, "\t");
@@ -262,7 +279,7 @@ static char *key_of (G *g, double *seconds) {
       }
       if (last >= 0 && lua_getstack(s->L, last, &ar)) {
         lua_getinfo(s->L, "S", &ar);
-        text_add(&t, "%s:%d", ar.short_src, ar.linedefined);
+        place(&t, &ar, ar.linedefined);
       }
     }
   }
@@ -281,7 +298,7 @@ void report_groups (Text *t, Host *h) {
   lock_acquire(&h->lock);
   for (g = h->main; g != NULL && n < cap; g = g == h->main ? h->all : g->hnext) {
     list[n].id = g->id;
-    list[n].key = key_of(g, &list[n].seconds);
+    list[n].key = key_of(g, &list[n].waits);
     if (list[n].key != NULL) n++;
   }
   lock_release(&h->lock);
@@ -289,9 +306,10 @@ void report_groups (Text *t, Host *h) {
   for (i = 0; i < n; i = k) {
     size_t longest = i;
     for (k = i; k < n && strcmp(list[k].key, list[i].key) == 0; k++)
-      if (list[k].seconds > list[longest].seconds) longest = k;
-    text_add(t, "group\t%zu\t%.3f\t%" PRIu64 "\t%s\n", k - i, list[longest].seconds,
-             list[longest].id, list[i].key);
+      if (list[k].waits > list[longest].waits) longest = k;
+    text_add(t, "group\t%zu\t", k - i);
+    text_add_seconds(t, list[longest].waits);
+    text_add(t, "\t%" PRIu64 "\t%s\n", list[longest].id, list[i].key);
   }
   for (i = 0; i < n; i++) free(list[i].key);
   free(list);

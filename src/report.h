@@ -12,6 +12,8 @@
 typedef struct Text { char *s; size_t len, cap; } Text;
 
 void text_add (Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void text_add_plain (Text *t, const char *s);    /* control characters as blanks */
+void text_add_seconds (Text *t, int64_t ns);     /* "1.500", whatever the locale */
 void text_free (Text *t);
 void text_push (lua_State *L, Text *t);  /* as a string, and free it, also if that raises */
 

@@ -730,23 +730,22 @@ resume:
   return end(s, m);
 }
 
-#define FREED 4                        /* KiB: less may be a buffer or a table that was let go */
+#define FREED 4096                     /* less may be a buffer or a table that was let go */
 
-/* What its collector has left, KiB; 0: not known. */
-static int memory (const State *s) { return s->L != NULL ? lua_gc(s->L, LUA_GCCOUNT, 0) : 0; }
+/* What its collector has left, in bytes; 0: not known. */
+static size_t memory (const State *s) { return s->arena != NULL ? arena_used(s->arena) : 0; }
 
 /* A slice while a trace is written. */
 static Outcome run_traced (M *m, G *g) {
   State *s = g->state;
   uint32_t trace = load_rlx(&trace_now);
-  int before = memory(s), after;
+  size_t before = memory(s), after;
   Outcome o;
-  trace_begin(g);
+  trace_begin(m, g);
   o = run(m, g);
   if (load_rlx(&trace_now) != trace) return o;     /* another began in between */
-  if (o != RUN_DEAD && (after = memory(s)) + FREED <= before)
-    trace_put(TRACE_FREED, g, (uint32_t)(before - after < 0xffff ? before - after : 0xffff));
-  trace_end(g, o);
+  if (o != RUN_DEAD && (after = memory(s)) + FREED <= before) trace_freed(m, g, before - after);
+  trace_end(m, g, o);
   return o;
 }
 

@@ -128,7 +128,9 @@ static void tell_figures (Text *t) {
            "stat\tidle_procs\t%d\nstat\tworkers\t%d\nstat\tparked_workers\t%d\n"
            "stat\tspinning_workers\t%d\n", f.live, f.runnable, f.procs, f.idle_procs, f.workers,
            f.parked_workers, f.spinning);
-  text_add(t, "stat\ttime\t%.6f\nstat\tpid\t%d\n", (double)os_now() / 1e9, (int)getpid());
+  text_add(t, "stat\ttime\t");
+  text_add_seconds(t, os_now());
+  text_add(t, "\nstat\tpid\t%d\n", (int)getpid());
 }
 
 static void top (Text *t) {
@@ -159,8 +161,11 @@ static void leaks (Text *t) {
       const char *where = l->traceback.s != NULL ? l->traceback.s + 2 : "";      /* "\n\t" */
       if (strncmp(where, "[C]", 3) == 0 && strstr(where, "\n\t") != NULL)
         where = strstr(where, "\n\t") + 2;
-      text_add(t, "leak\t%" PRIu64 "\t%s\t%s\t%.*s\n", l->id, l->name != NULL ? l->name : "",
-               l->waiting.s != NULL ? l->waiting.s : "", (int)strcspn(where, "\n"), where);
+      text_add(t, "leak\t%" PRIu64 "\t", l->id);
+      text_add_plain(t, l->name != NULL ? l->name : "");
+      text_add(t, "\t");
+      text_add_plain(t, l->waiting.s != NULL ? l->waiting.s : "");
+      text_add(t, "\t%.*s\n", (int)strcspn(where, "\n"), where);
     }
     leaks_free(&out[i]);
     host_unref(list[i]);

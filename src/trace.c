@@ -15,6 +15,15 @@
 **       seen by another function in the place of hooks.run (sched.run).  A trace begins and
 **       ends while the world stands still: so slices are seen whole, but for those of threads that
 **       are inside C meanwhile, or of main scripts that compute; those are seen from their next one.
+**   T3  A look at the counter costs up to 28 ns, a record some 60 instructions: most switches get
+**       by with one of each.  A slice begins when the one before it on this M ended, if nothing else
+**       was recorded here in between, the M has kept its P, and the goroutine was readied here: so
+**       it had been before, and was found at once; both are one record then (TRACE_SWITCH).  (One
+**       that another thread readied may have been after that moment: an arrow would go back in time.)
+**       A goroutine's name has the time of what is beside it; its first ready is its start.  And where
+**       slices have been brief, many in a row (MANY, BRIEF), what happens in the next one, too, has
+**       the time of what was recorded before: early by less than BRIEF, unless that one is longer.
+**       Too early is harmless: who was readied has not run yet.
 **
 ** REJECTED.  One ring for all, with an atomic index: its line would go from CPU to CPU at each event.
 ** A thread that writes the file meanwhile: it would take a CPU from what is looked at.  Records
@@ -28,16 +37,12 @@
 #include <unistd.h>
 #include "debug.h"
 #include "trace.h"
-#if defined(__x86_64__) && !defined(GORO_CHAOS)
-#include <cpuid.h>
-#include <x86intrin.h>
-#define HAS_TSC 1
-#else
-#define HAS_TSC 0
-#endif
 
-#define MAX_CHUNKS 1024                /* 64 MiB */
+#define MEMORY 64                      /* MiB, unless GOROTRACEMEM says otherwise */
 #define MAX_NAMES 65535                /* a record has 16 bits for them; the last one is "?" */
+#define FULL (UINT32_C(1) << 31)       /* in trace_now: memory is full */
+#define BRIEF 2000                     /* nanoseconds */
+#define MANY 8
 #define NSEEN 64                       /* functions each M knows the names of */
 #define SRC 64
 
@@ -60,10 +65,12 @@ static struct {
   uint32_t *index;                     /* [L] hash of names: index + 1 */
   uint32_t capindex;                   /* [L] a power of two */
   _Atomic(uint32_t) nchunks;           /* [A] */
+  uint32_t max_chunks;                 /* [I] once prepared */
   _Atomic(uint32_t) full;              /* [A] */
   _Atomic(uint64_t) dropped;           /* [A] by those that have no buffer */
   uint32_t last;                       /* [O: who starts] trace_now of the last one */
   int fd;
+  pid_t pid;                           /* whose trace it is: a child by fork has a copy of all this */
   TraceEnds ends;
   bool prepared;                       /* the lock, the counter, atexit */
 } trace;
@@ -71,21 +78,17 @@ static struct {
 /* ---------------------------------------------------------------- the clock */
 
 static bool even;                      /* [I] once prepared: the processor's counter will do */
+static uint64_t brief;                 /* [I] BRIEF in ticks */
 
-static bool counter_is_even (void) {
-#if HAS_TSC
-  unsigned a, b, c, d;
-  return __get_cpuid(0x80000007u, &a, &b, &c, &d) && (d & 1u << 8) != 0;
-#else
-  return false;
-#endif
-}
+static inline uint64_t ticks (void) { return os_ticks(even); }
 
-static inline uint64_t ticks (void) {
-#if HAS_TSC
-  if (even) return __rdtsc();
-#endif
-  return (uint64_t)os_now();
+/* How many ticks are BRIEF. */
+static uint64_t calibrate (void) {
+  int64_t ns = os_now(), now;
+  uint64_t t = ticks();
+  if (!even) return BRIEF;
+  while ((now = os_now()) - ns < 10 * BRIEF) continue;
+  return (ticks() - t) * BRIEF / (uint64_t)(now - ns);
 }
 
 static void read_clocks (int end) {
@@ -95,43 +98,68 @@ static void read_clocks (int end) {
 
 /* ---------------------------------------------------------------- writing records */
 
-static TraceChunk *new_chunk (TraceBuf *b) {
-  TraceChunk *c = NULL;
-  if (load_rlx(&trace.full) == 0 && add_rlx(&trace.nchunks, 1) < MAX_CHUNKS)
-    c = malloc(sizeof *c);
-  if (c == NULL) {
-    store_rlx(&trace.full, 1);
-    return NULL;
-  }
-  c->next = NULL;
-  c->n = 0;
-  if (b->last != NULL) b->last->next = c;
-  else b->first = c;
-  return b->last = c;
+/* Memory is full: nobody's buffer is of that number, so all come by 'enter_slow'. */
+static void stop_all (void) {
+  uint32_t now = load_acq(&trace_now);
+  store_rlx(&trace.full, 1);
+  while (now != 0 && !cas_acqrel(&trace_now, &now, now | FULL)) continue;
 }
 
-static void put (TraceBuf *b, TraceKind k, uint32_t id, uint32_t host, uint32_t more) {
-  TraceChunk *c = b->last;
-  TraceRec *r;
-  if (__builtin_expect(load_rlx(&trace.full) != 0, 0) ||
-      ((c == NULL || c->n == TRACE_CHUNK) && (c = new_chunk(b)) == NULL)) {
+/* For the next record of 'b', in a new chunk; NULL: it is dropped. */
+static TraceRec *new_chunk (TraceBuf *b) {
+  TraceChunk *c = NULL;
+  if (load_rlx(&trace.full) == 0 && add_rlx(&trace.nchunks, 1) < trace.max_chunks)
+    c = malloc(sizeof *c);
+  if (c == NULL) {
+    stop_all();
+    b->dropped++;
+    return NULL;
+  }
+  os_touch(c, sizeof *c);              /* (a fault for each page would cost more) */
+  c->next = NULL;
+  c->n = 0;
+  if (b->last != NULL) {
+    b->last->n = TRACE_CHUNK;
+    b->last->next = c;
+  }
+  else b->first = c;
+  b->last = c;
+  b->lim = c->r + TRACE_CHUNK;
+  return b->at = c->r;
+}
+
+static inline void fill (TraceRec *r, uint64_t when, TraceKind k, uint32_t id, uint32_t host,
+                         uint32_t more) {
+  r->when = when;
+  r->id = id;
+  r->what = (uint32_t)k | (host & 0x7ffu) << 5 | more << 16;
+}
+
+static void put_at (TraceBuf *b, uint64_t when, TraceKind k, uint32_t id, uint32_t host,
+                    uint32_t more) {
+  TraceRec *r = b->at;
+  if (load_rlx(&trace.full) != 0) {
     b->dropped++;
     return;
   }
-  r = &c->r[c->n++];
-  r->when = ticks();
-  r->id = id;
-  r->kind = (unsigned)k & 31u;
-  r->host = host & 0x7ffu;
-  r->more = more & 0xffffu;
+  if (r == b->lim && (r = new_chunk(b)) == NULL) return;
+  fill(r, when, k, id, host, more);
+  b->at = r + 1;
+  b->when = when;
+  b->ended = false;
+}
+
+static void put_g (TraceBuf *b, uint64_t when, TraceKind k, const G *g, uint32_t more) {
+  put_at(b, when, k, (uint32_t)g->id, g->host->number, more);
 }
 
 static TraceBuf *new_buf (M *m) {
   TraceBuf *b = calloc(1, sizeof *b);
   if (b == NULL) {
-    store_rlx(&trace.full, 1);
+    stop_all();
     return NULL;
   }
+  b->when = ticks();
   if (m != NULL) {
     b->m = m->id;
     b->tid = m->tid;
@@ -140,23 +168,39 @@ static TraceBuf *new_buf (M *m) {
   return b;
 }
 
+static TraceBuf *enter_others (void) {
+  lock_acquire(&trace.lock);
+  if (load_acq(&trace_now) != 0 && trace.others == NULL) trace.others = new_buf(NULL);
+  if (load_acq(&trace_now) != 0 && trace.others != NULL) return trace.others;
+  lock_release(&trace.lock);
+  return NULL;
+}
+
+static inline void leave (M *m) {
+  if (m == NULL) lock_release(&trace.lock);
+  else store_rel(&m->tracing, 0);
+}
+
+/* This thread's buffer if it has one and there is room; else NULL, and 'enter' tells.  T1. */
+static inline TraceBuf *enter_fast (M *m) {
+  TraceBuf *b = m->trace;
+  store_rlx(&m->tracing, 1);
+  fence_light();
+  return __builtin_expect(load_acq(&trace_now) == m->trace_of && b != NULL && b->at != b->lim, 1) ?
+         b : NULL;
+}
+
 /* This thread's buffer, to be left again; NULL: no trace is written (T1). */
 static TraceBuf *enter (M *m) {
   uint32_t now;
-  if (m == NULL) {
-    lock_acquire(&trace.lock);
-    if (load_acq(&trace_now) != 0 && trace.others == NULL) trace.others = new_buf(NULL);
-    if (load_acq(&trace_now) != 0 && trace.others != NULL) return trace.others;
-    lock_release(&trace.lock);
-    return NULL;
-  }
+  if (m == NULL) return enter_others();
   store_rlx(&m->tracing, 1);
   fence_light();
   now = load_acq(&trace_now);
   if (now != 0) {
-    if (m->trace_of != now) {
+    if (m->trace_of != (now & ~FULL)) {
       m->trace = new_buf(m);
-      m->trace_of = now;
+      m->trace_of = now & ~FULL;
       if (m->trace != NULL) {
         lock_acquire(&trace.lock);
         m->trace->next = trace.bufs;
@@ -167,20 +211,20 @@ static TraceBuf *enter (M *m) {
     if (m->trace != NULL) return m->trace;
     add_rlx(&trace.dropped, 1);
   }
-  store_rel(&m->tracing, 0);
+  leave(m);
   return NULL;
 }
 
-static void leave (M *m) {
-  if (m == NULL) lock_release(&trace.lock);
-  else store_rel(&m->tracing, 0);
+/* The time of what happens in a slice (T3). */
+static inline uint64_t ticks_inside (const M *m, const TraceBuf *b) {
+  return m != NULL && b->brief >= MANY && m->curg != NULL ? b->when : ticks();
 }
 
 void trace_put (TraceKind k, G *g, uint32_t more) {
   M *m = sched_m();
   TraceBuf *b = enter(m);
   if (b == NULL) return;
-  put(b, k, (uint32_t)g->id, g->host->number, more);
+  put_g(b, ticks_inside(m, b), k, g, more);
   leave(m);
 }
 
@@ -188,32 +232,104 @@ void trace_put_m (TraceKind k, uint32_t id, uint32_t more) {
   M *m = sched_m();
   TraceBuf *b = enter(m);
   if (b == NULL) return;
-  put(b, k, id, 0, more);
+  put_at(b, ticks(), k, id, 0, more);
   leave(m);
 }
 
-void trace_begin (G *g) { trace_put(TRACE_BEGIN, g, load_rlx(&g->parkseq)); }
+static void begin_slow (M *m, G *g) {
+  TraceBuf *b = enter(m);
+  if (b == NULL) return;
+  b->began = ticks();
+  put_g(b, b->began, TRACE_BEGIN, g, load_rlx(&g->parkseq));
+  g->readied_by = 0;
+  leave(m);
+}
 
-void trace_end (G *g, Outcome o) {
-  uint32_t reason = o == RUN_PARKED ? load_rlx(&g->reason) : 0;
-  trace_put(TRACE_END, g, (uint32_t)o | reason << 2 | load_rlx(&g->parkseq) << 7);
+void trace_begin (M *m, G *g) {
+  TraceBuf *b = enter_fast(m);
+  TraceRec *r;
+  if (b == NULL || !b->ended || !m->trace_kept || g->readied_by != m->id) {      /* T3 */
+    begin_slow(m, g);
+    return;
+  }
+  r = b->at - 1;
+  b->began = r->when;
+  fill(r, r->when, TRACE_SWITCH, (uint32_t)g->id, g->host->number, r->what >> 16);
+  b->ended = false;
+  g->readied_by = 0;
+  leave(m);
+}
+
+void trace_freed (M *m, G *g, size_t bytes) {
+  TraceBuf *b = enter(m);
+  if (b == NULL) return;
+  bytes >>= 10;
+  put_g(b, ticks(), TRACE_FREED, g, bytes < 0xffff ? (uint32_t)bytes : 0xffff);
+  leave(m);
+}
+
+static void end_slow (M *m, G *g, uint32_t more) {
+  TraceBuf *b = enter(m);
+  if (b == NULL) return;
+  put_g(b, ticks(), TRACE_END, g, more);
+  b->ended = true;
+  b->brief = 0;
+  leave(m);
+}
+
+void trace_end (M *m, G *g, Outcome o) {
+  uint32_t more = (uint32_t)o | load_rlx(&g->parkseq) << 7;
+  TraceBuf *b;
+  if (o == RUN_PARKED) more |= load_rlx(&g->reason) << 2;
+  else g->readied_by = 0;              /* (one that parked may have been readied already) */
+  m->trace_kept = true;
+  if ((b = enter_fast(m)) == NULL) {
+    end_slow(m, g, more);
+    return;
+  }
+  b->when = ticks();
+  fill(b->at++, b->when, TRACE_END, (uint32_t)g->id, g->host->number, more);
+  b->ended = true;
+  b->brief = b->when - b->began < brief ? b->brief + 1 : 0;
+  leave(m);
 }
 
 /* By an M that runs nobody: a timer was due, or a descriptor had something. */
+static TraceKind ready_kind (const M *m, G *g) {
+  if (m != NULL && m->curg != NULL) return TRACE_READY;
+  if (g->wake == WAKE_TIMEOUT) return TRACE_READY_TIMER;
+  switch (load_rlx(&g->reason)) {
+    case WAIT_POLL: case WAIT_READ: case WAIT_WRITE: case WAIT_ACCEPT: case WAIT_DIAL:
+      return TRACE_READY_NET;
+    case WAIT_NONE: return TRACE_READY;
+    default: return m != NULL && g->wake == WAKE_READY ? TRACE_READY_TIMER : TRACE_READY;
+  }
+}
+
+static void ready_slow (M *m, G *g) {
+  TraceBuf *b = enter(m);
+  if (b == NULL) return;
+  put_g(b, ticks_inside(m, b), ready_kind(m, g), g, load_rlx(&g->parkseq));
+  g->readied_by = m != NULL ? m->id : 0;
+  leave(m);
+}
+
 void trace_ready (G *g) {
   M *m = sched_m();
-  TraceKind k = TRACE_READY;
-  if (m == NULL || m->curg == NULL) {
-    switch (load_rlx(&g->reason)) {
-      case WAIT_POLL: case WAIT_READ: case WAIT_WRITE: case WAIT_ACCEPT: case WAIT_DIAL:
-        k = TRACE_READY_NET;
-        break;
-      case WAIT_NONE: break;
-      default: if (m != NULL && g->wake == WAKE_READY) k = TRACE_READY_TIMER;
-    }
-    if (g->wake == WAKE_TIMEOUT) k = TRACE_READY_TIMER;
+  TraceBuf *b;
+  if (load_rlx(&g->status) == G_IDLE) {            /* said by TRACE_SPAWN */
+    g->readied_by = m != NULL ? m->id : 0;
+    return;
   }
-  trace_put(k, g, load_rlx(&g->parkseq));
+  if (m == NULL || m->curg == NULL || (b = enter_fast(m)) == NULL) {
+    ready_slow(m, g);
+    return;
+  }
+  if (b->brief < MANY) b->when = ticks();          /* T3 */
+  fill(b->at++, b->when, TRACE_READY, (uint32_t)g->id, g->host->number, load_rlx(&g->parkseq));
+  b->ended = false;
+  g->readied_by = m->id;
+  leave(m);
 }
 
 /* ---------------------------------------------------------------- names */
@@ -262,11 +378,16 @@ static uint32_t name_index (M *m, const char *s) {
   return i;
 }
 
+/* A name has no time of its own (T3). */
+static void put_name_at (TraceBuf *b, TraceKind k, G *g, uint32_t name) {
+  put_g(b, b->when, k, g, name);
+}
+
 static void put_name (TraceKind k, G *g, const char *s) {
   M *m = sched_m();
   TraceBuf *b = enter(m);
   if (b == NULL) return;
-  put(b, k, (uint32_t)g->id, g->host->number, name_index(m, s));
+  put_name_at(b, k, g, name_index(m, s));
   leave(m);
 }
 
@@ -277,7 +398,24 @@ static TraceSeen *seen (TraceBuf *b, const char *src, int line) {
   return &b->seen[((unsigned)line + (unsigned)strlen(src) * 7u) % NSEEN];
 }
 
-bool trace_function (G *g, const char *src, int line) {
+/* 'key': the trace's number, and the name's. */
+static inline void learn (const M *m, TraceKey *key, uint32_t name) {
+  if (m != NULL && key != NULL) store_rlx(key, (uint64_t)m->trace_of << 32 | name);
+}
+
+bool trace_known (G *g, TraceKey *key) {
+  M *m = sched_m();
+  TraceBuf *b = enter(m);
+  uint64_t k = load_rlx(key);
+  bool known;
+  if (b == NULL) return true;
+  known = m != NULL && k >> 32 == m->trace_of;
+  if (known) put_name_at(b, TRACE_NAME, g, (uint32_t)k);
+  leave(m);
+  return known;
+}
+
+bool trace_function (G *g, const char *src, int line, TraceKey *key) {
   M *m = sched_m();
   TraceBuf *b = enter(m);
   TraceSeen *s;
@@ -285,12 +423,15 @@ bool trace_function (G *g, const char *src, int line) {
   if (b == NULL) return true;
   s = seen(b, src, line);
   known = s != NULL && s->line == line && strncmp(s->src, src, SRC - 1) == 0;
-  if (known) put(b, TRACE_NAME, (uint32_t)g->id, g->host->number, s->name);
+  if (known) {
+    put_name_at(b, TRACE_NAME, g, s->name);
+    learn(m, key, s->name);
+  }
   leave(m);
   return known;
 }
 
-void trace_function_is (G *g, const char *src, int line, const char *name) {
+void trace_function_is (G *g, const char *src, int line, const char *name, TraceKey *key) {
   char text[256];
   M *m = sched_m();
   TraceBuf *b = enter(m);
@@ -305,16 +446,22 @@ void trace_function_is (G *g, const char *src, int line, const char *name) {
     s->name = i;
     snprintf(s->src, SRC, "%s", src);
   }
-  put(b, TRACE_NAME, (uint32_t)g->id, g->host->number, i);
+  put_name_at(b, TRACE_NAME, g, i);
+  learn(m, key, i);
   leave(m);
 }
 
 /* ---------------------------------------------------------------- from start to stop */
 
 static void prepare (void) {           /* in the state OPENED: by one thread at a time */
+  const char *s = getenv("GOROTRACEMEM");
+  uint32_t mib = s != NULL ? (uint32_t)atoi(s) : 0;
   if (trace.prepared) return;
+  if (mib < 1 || mib > 65536) mib = MEMORY;
+  trace.max_chunks = mib * (uint32_t)((1u << 20) / sizeof(TraceChunk));
   lock_init(&trace.lock, RANK_LEAF);
-  even = counter_is_even();
+  even = os_ticks_even();
+  brief = calibrate();
   atexit(trace_finish);
   trace.prepared = true;
 }
@@ -325,6 +472,7 @@ const char *trace_open (const char *path) {
   trace.fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (trace.fd >= 0) {
     prepare();
+    trace.pid = getpid();
     return NULL;
   }
   s = (uint32_t)errno;
@@ -345,7 +493,7 @@ void trace_start (void) {
   store_rlx(&trace.dropped, 0);
   sched_figures(&trace.ends.figures[0]);
   read_clocks(0);
-  if (++trace.last == 0) trace.last = 1;
+  if (++trace.last == FULL) trace.last = 1;
   store_rel(&trace_now, trace.last);
 }
 
@@ -356,7 +504,8 @@ void trace_go (void) {
 
 bool trace_close (void) {
   uint32_t s = RECORDING;
-  return cas_acqrel(&trace.state, &s, ENDING);
+  return load_acq(&trace.state) == RECORDING && trace.pid == getpid() &&
+         cas_acqrel(&trace.state, &s, ENDING);
 }
 
 void trace_stop (void) {
@@ -401,12 +550,15 @@ static void free_names (void) {
 }
 
 int trace_write (void) {
+  TraceBuf *b;
   int e;
   if (trace.others != NULL) {
     trace.others->next = trace.bufs;
     trace.bufs = trace.others;
   }
   if (trace.bufs != NULL) trace.bufs->dropped += load_rlx(&trace.dropped);
+  for (b = trace.bufs; b != NULL; b = b->next)
+    if (b->last != NULL) b->last->n = (uint32_t)(b->at - b->last->r);
   e = tracefile_write(trace.fd, trace.bufs, &trace.ends, trace.names, trace.nnames,
                       load_rlx(&trace.full) != 0);
   if (close(trace.fd) != 0 && e == 0) e = errno;
@@ -419,10 +571,12 @@ int trace_write (void) {
 #define PATIENCE 5000                  /* milliseconds, for one that writes its file just now */
 
 void trace_finish (void) {
-  int i;
+  int i, e;
   if (trace_close()) {
     trace_stop();
-    trace_write();
+    if ((e = trace_write()) != 0)
+      fprintf(stderr, "goro: the trace could not be written: %s\n", strerror(e));
   }
+  if (trace.pid != getpid()) return;
   for (i = 0; i < PATIENCE && load_acq(&trace.state) == ENDING; i++) doze(SECOND / 1000);
 }

@@ -12,6 +12,8 @@
 typedef enum TraceKind {
   TRACE_BEGIN,                         /* g begins to run here, or goes on: its parkseq */
   TRACE_END,                           /* and stops: Outcome + 4 * WaitReason */
+  TRACE_SWITCH,                        /* the one that ran here stops (the same), and at once g, which
+                                          was readied here, begins */
   TRACE_READY,                         /* g can run: its parkseq */
   TRACE_READY_TIMER, TRACE_READY_NET,  /* the same, because of these */
   TRACE_SPAWN,                         /* g was started */
@@ -27,10 +29,10 @@ typedef enum TraceKind {
 typedef struct TraceRec {
   uint64_t when;                       /* ticks */
   uint32_t id;                         /* of the goroutine, its lower half */
-  uint32_t kind : 5, host : 11, more : 16;
+  uint32_t what;                       /* 5 bits: kind, 11: host, 16: more */
 } TraceRec;
 
-/* Which trace is being written; 0: none. */
+/* Which trace is being written (and a bit: in vain); 0: none. */
 extern _Atomic(uint32_t) trace_now;    /* [A] */
 static inline bool trace_on (void) { return __builtin_expect(load_rlx(&trace_now) != 0, 0); }
 
@@ -39,17 +41,21 @@ static inline bool trace_on (void) { return __builtin_expect(load_rlx(&trace_now
 void trace_put (TraceKind k, G *g, uint32_t more);
 void trace_put_m (TraceKind k, uint32_t id, uint32_t more);    /* about an M, or nobody */
 void trace_ready (G *g);               /* the caller has claimed it */
-void trace_begin (G *g);
-void trace_end (G *g, Outcome o);
+void trace_begin (M *m, G *g);         /* m: this thread's */
+void trace_end (M *m, G *g, Outcome o);
+void trace_freed (M *m, G *g, size_t bytes);     /* before it: by its collector */
 void trace_called (G *g, const char *name);
 
 /*
 ** Names of goroutines by their function, which starts at line 'line' of 'src'.  trace_function:
 ** false: that function has no name yet, and the caller is to find one, or NULL, for
-** trace_function_is; true: done, or no trace is written.
+** trace_function_is; true: done, or no trace is written.  'key' is NULL, or a word (0 at first) of
+** what is there once for each function: trace_known asks it, before all this.
 */
-bool trace_function (G *g, const char *src, int line);
-void trace_function_is (G *g, const char *src, int line, const char *name);
+typedef _Atomic(uint64_t) TraceKey;
+bool trace_known (G *g, TraceKey *key);
+bool trace_function (G *g, const char *src, int line, TraceKey *key);
+void trace_function_is (G *g, const char *src, int line, const char *name, TraceKey *key);
 
 /*
 ** Start one, to be written to 'path'.  NULL, or why not.  Three steps: what can fail; then, with
@@ -82,6 +88,11 @@ typedef struct TraceChunk {
 typedef struct TraceBuf {
   struct TraceBuf *next;               /* [L:trace] */
   TraceChunk *first, *last;            /* [O] */
+  TraceRec *at, *lim;                  /* [O] the next record, and the end of its chunk */
+  uint64_t when;                       /* [O] of the latest record */
+  uint64_t began;                      /* [O] when the latest slice began, and ... */
+  uint32_t brief;                      /* [O] ... how many in a row were brief */
+  bool ended;                          /* [O] the latest record is a TRACE_END */
   uint32_t m;                          /* [I] its M's number; 0: threads that are no M */
   int tid;                             /* [I] */
   bool is_host;                        /* [I] */

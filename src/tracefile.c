@@ -79,27 +79,26 @@ static void flush (File *f) {
   f->n = 0;
 }
 
-static void str (File *f, const char *s) {
-  size_t n = strlen(s);
+static void bytes (File *f, const char *s, size_t n) {         /* (all are short) */
   if (f->n + n > sizeof f->buf) flush(f);
-  memcpy(f->buf + f->n, s, n);         /* (all are short) */
+  memcpy(f->buf + f->n, s, n);
   f->n += n;
 }
 
+#define str(f, s) bytes((f), (s), strlen(s))       /* (of a constant: no call) */
+
 static void num (File *f, uint64_t v) {
-  char t[24], *p = t + sizeof t - 1;
-  *p = '\0';
+  char t[24], *p = t + sizeof t;
   do *--p = (char)('0' + v % 10);
   while ((v /= 10) != 0);
-  str(f, p);
+  bytes(f, p, (size_t)(t + sizeof t - p));
 }
 
 /* Microseconds with fractions. */
 static void micro (File *f, uint64_t ns) {
-  char t[5] = { '.', (char)('0' + ns / 100 % 10), (char)('0' + ns / 10 % 10), (char)('0' + ns % 10),
-                '\0' };
+  char t[4] = { '.', (char)('0' + ns / 100 % 10), (char)('0' + ns / 10 % 10), (char)('0' + ns % 10) };
   num(f, ns / 1000);
-  str(f, t);
+  bytes(f, t, sizeof t);
 }
 
 /* The length of the UTF-8 character at 's'; 0: it is none. */
@@ -150,10 +149,15 @@ static bool grow (File *f) {
   return true;
 }
 
-static uint64_t key_of (const TraceRec *r) { return ((uint64_t)r->host + 1) << 32 | r->id; }
+static TraceKind kind (const TraceRec *r) { return (TraceKind)(r->what & 31u); }
+static uint32_t more (const TraceRec *r) { return r->what >> 16; }
+
+static uint64_t key_of (const TraceRec *r) {
+  return ((uint64_t)(r->what >> 5 & 0x7ffu) + 1) << 32 | r->id;
+}
 
 static bool is_about_g (const TraceRec *r) {
-  return r->kind != TRACE_RETAKE && r->kind != TRACE_HANDOFF;
+  return kind(r) != TRACE_RETAKE && kind(r) != TRACE_HANDOFF;
 }
 
 static Who *who (File *f, const TraceRec *r) {     /* all are there since 'collect' */
@@ -178,8 +182,8 @@ static bool collect (File *f) {
           w->waited = true;
           f->nwho++;
         }
-        if (r->kind == TRACE_NAME && r->more < f->nnames) w->name = r->more + 1u;
-        if (r->kind == TRACE_CALLED && r->more < f->nnames) w->called = r->more + 1u;
+        if (kind(r) == TRACE_NAME && more(r) < f->nnames) w->name = more(r) + 1u;
+        if (kind(r) == TRACE_CALLED && more(r) < f->nnames) w->called = more(r) + 1u;
       }
   return true;
 }
@@ -211,7 +215,7 @@ static uint64_t ns_of (const File *f, uint64_t when) {
 static void event (File *f, const char *ph, uint32_t track, uint64_t ns) {
   str(f, ",\n{\"ph\":\"");
   str(f, ph);
-  str(f, "\",\"pid\":1,\"tid\":");
+  str(f, "\",\"cat\":\"goro\",\"pid\":1,\"tid\":");
   num(f, track + 1);
   str(f, ",\"ts\":");
   micro(f, ns);
@@ -228,11 +232,11 @@ static void arrow (File *f, const Track *t) {
   uint32_t self = (uint32_t)(t - f->tracks);
   f->arrows++;
   event(f, "s", t->from, t->readied);
-  str(f, ",\"name\":\"ready\",\"cat\":\"ready\",\"id\":");
+  str(f, ",\"name\":\"ready\",\"id\":");
   num(f, f->arrows);
   str(f, "}");
   event(f, "f", self, ns_of(f, t->began));
-  str(f, ",\"bp\":\"e\",\"name\":\"ready\",\"cat\":\"ready\",\"id\":");
+  str(f, ",\"bp\":\"e\",\"name\":\"ready\",\"id\":");
   num(f, f->arrows);
   str(f, "}");
 }
@@ -275,7 +279,7 @@ static void counters (File *f, uint64_t ns, bool first) {
 
 static void begin (File *f, Track *t, const TraceRec *r) {
   Who *w = who(f, r);
-  bool woken = w->pending && w->waited && w->seq == r->more;
+  bool woken = w->pending && w->waited && (kind(r) == TRACE_SWITCH || w->seq == more(r));
   if (t->open) close_slice(f, t, r->when, "?");    /* (cannot be) */
   t->open = true;
   t->who = w;
@@ -288,11 +292,10 @@ static void begin (File *f, Track *t, const TraceRec *r) {
   f->runnable--;
 }
 
-static void end (File *f, Track *t, const TraceRec *r) {
+static void end (File *f, Track *t, const TraceRec *r, Who *w) {
   static const char *const how[] = { "wait", "yield", "preempted", "end" };
-  uint32_t o = r->more & 3u;
-  Who *w = who(f, r);
-  if (w->pending && (w->seq ^ r->more >> 7) & 0x1ffu) {
+  uint32_t o = more(r) & 3u;
+  if (w->pending && (w->seq ^ more(r) >> 7) & 0x1ffu) {
     w->pending = false;                /* it has gone on without a begin */
     f->runnable--;
   }
@@ -300,7 +303,7 @@ static void end (File *f, Track *t, const TraceRec *r) {
   if (o == RUN_DEAD) f->live--;
   if (o == RUN_YIELDED || o == RUN_PREEMPTED) f->runnable++;
   if (t->open && t->who == w)
-    close_slice(f, t, r->when, o == RUN_PARKED ? wait_reason_text(r->more >> 2 & 31u) : how[o]);
+    close_slice(f, t, r->when, o == RUN_PARKED ? wait_reason_text(more(r) >> 2 & 31u) : how[o]);
 }
 
 static void ready (File *f, Track *t, const TraceRec *r) {
@@ -309,13 +312,13 @@ static void ready (File *f, Track *t, const TraceRec *r) {
   w->pending = true;
   w->arrow = t->open;
   w->from = (uint32_t)(t - f->tracks);
-  w->seq = (uint16_t)r->more;
+  w->seq = (uint16_t)more(r);
   if (t->open && ns <= ns_of(f, t->began)) ns = ns_of(f, t->began) + 1;        /* inside it */
   w->readied = ns;
   f->runnable++;
-  if (t->open) return;
-  instant(f, w->from, r->when, r->kind == TRACE_READY_NET ? "netpoll" :
-                               r->kind == TRACE_READY_TIMER ? "timer" : "wake");
+  if (t->open || kind(r) == TRACE_SPAWN) return;
+  instant(f, w->from, r->when, kind(r) == TRACE_READY_NET ? "netpoll" :
+                               kind(r) == TRACE_READY_TIMER ? "timer" : "wake");
   which(f, w);
   str(f, "}}");
 }
@@ -327,7 +330,7 @@ static void about_g (File *f, Track *t, const TraceRec *r, const char *name, con
     str(f, ",\"");
     str(f, what);
     str(f, "\":");
-    num(f, r->more);
+    num(f, more(r));
   }
   str(f, "}}");
 }
@@ -342,13 +345,18 @@ static uint32_t track_of (const File *f, uint32_t m, uint64_t when, uint32_t els
 
 static void one (File *f, Track *t, const TraceRec *r) {
   uint32_t self = (uint32_t)(t - f->tracks);
-  switch ((TraceKind)r->kind) {
+  switch (kind(r)) {
     case TRACE_BEGIN: begin(f, t, r); break;
-    case TRACE_END: end(f, t, r); break;
+    case TRACE_END: end(f, t, r, who(f, r)); break;
+    case TRACE_SWITCH:
+      if (t->open) end(f, t, r, t->who);
+      begin(f, t, r);
+      break;
     case TRACE_READY: case TRACE_READY_TIMER: case TRACE_READY_NET: ready(f, t, r); break;
     case TRACE_SPAWN:
       f->live++;
       about_g(f, t, r, "go", NULL);
+      ready(f, t, r);
       break;
     case TRACE_STEAL: about_g(f, t, r, "steal", "p"); break;
     case TRACE_PREEMPT: about_g(f, t, r, "preempt", NULL); break;
@@ -356,13 +364,13 @@ static void one (File *f, Track *t, const TraceRec *r) {
     case TRACE_HANDOFF:
       instant(f, self, r->when, "hand-off");
       str(f, "\"p\":");
-      num(f, r->more);
+      num(f, more(r));
       str(f, "}}");
       break;
     case TRACE_RETAKE:
       instant(f, track_of(f, r->id, r->when, self), r->when, "in C");
       str(f, "\"p\":");
-      num(f, r->more);
+      num(f, more(r));
       str(f, "}}");
       break;
     case TRACE_NAME: case TRACE_CALLED: break;
@@ -416,7 +424,7 @@ static void events (File *f) {
 
 static void track_name (File *f, uint32_t i) {
   const TraceBuf *b = f->tracks[i].b;
-  str(f, ",\n{\"ph\":\"M\",\"pid\":1,\"tid\":");
+  str(f, ",\n{\"ph\":\"M\",\"cat\":\"__metadata\",\"ts\":0,\"pid\":1,\"tid\":");
   num(f, i + 1);
   str(f, ",\"name\":\"thread_name\",\"args\":{\"name\":\"");
   if (b->m == 0) str(f, "others");
@@ -427,7 +435,7 @@ static void track_name (File *f, uint32_t i) {
     num(f, (uint64_t)b->tid);
     str(f, ")");
   }
-  str(f, "\"}},\n{\"ph\":\"M\",\"pid\":1,\"tid\":");
+  str(f, "\"}},\n{\"ph\":\"M\",\"cat\":\"__metadata\",\"ts\":0,\"pid\":1,\"tid\":");
   num(f, i + 1);
   str(f, ",\"name\":\"thread_sort_index\",\"args\":{\"sort_index\":");
   num(f, b->m == 0 ? 1000000 : b->m);
@@ -437,8 +445,16 @@ static void track_name (File *f, uint32_t i) {
 static void head (File *f) {
   uint32_t i;
   str(f, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
-         "{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"goro\"}}");
+         "{\"ph\":\"M\",\"cat\":\"__metadata\",\"ts\":0,\"pid\":1,\"tid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"goro\"}}");
   for (i = 0; i < f->ntracks; i++) track_name(f, i);
+}
+
+/* Where the viewer shows that the rest is missing. */
+static void say_full (File *f, uint64_t dropped) {
+  event(f, "i", 0, ns_of(f, f->last));
+  str(f, ",\"s\":\"g\",\"name\":\"memory is full: nothing more is recorded\",\"args\":{\"dropped\":");
+  num(f, dropped);
+  str(f, "}}");
 }
 
 /* What goro.stats has counted meanwhile. */
@@ -451,6 +467,7 @@ static void tail (File *f, bool full) {
   uint64_t dropped = 0;
   uint32_t i;
   for (i = 0; i < f->ntracks; i++) dropped += f->tracks[i].b->dropped;
+  if (full) say_full(f, dropped);
   str(f, "\n],\"otherData\":{\"full\":");
   str(f, full ? "true" : "false");
   str(f, ",\"dropped\":");

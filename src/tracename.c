@@ -68,21 +68,21 @@ static const char *find_name (lua_State *L, int f, char *buf, size_t size) {
   return name;
 }
 
-void tracename_function (lua_State *L, int arg, G *g) {
+void tracename_function (lua_State *L, int arg, G *g, TraceKey *key) {
   char buf[64];
   lua_Debug ar;
-  if (!lua_checkstack(L, 1)) return;
+  if ((key != NULL && trace_known(g, key)) || !lua_checkstack(L, 1)) return;
   lua_pushvalue(L, arg);
   lua_getinfo(L, ">S", &ar);
-  if (trace_function(g, ar.short_src, ar.linedefined)) return;
-  trace_function_is(g, ar.short_src, ar.linedefined, find_name(L, arg, buf, sizeof buf));
+  if (trace_function(g, ar.short_src, ar.linedefined, key)) return;
+  trace_function_is(g, ar.short_src, ar.linedefined, find_name(L, arg, buf, sizeof buf), key);
 }
 
 void tracename_origin (G *g, const Origin *o) {
   char text[LUA_IDSIZE + 40];
   if (o == NULL || o->src[0] == '\0') return;
   snprintf(text, sizeof text, "started at %s:%d", o->src, o->line);
-  trace_function_is(g, "", 0, text);
+  trace_function_is(g, "", 0, text, NULL);
 }
 
 /* ---------------------------------------------------------------- of those that are there */
@@ -97,8 +97,8 @@ static bool body_name (const State *s, G *g) {
   }
   if (last < 0 || !lua_getstack(s->L, last, &ar)) return false;
   lua_getinfo(s->L, "S", &ar);
-  if (!trace_function(g, ar.short_src, ar.linedefined))
-    trace_function_is(g, ar.short_src, ar.linedefined, NULL);
+  if (!trace_function(g, ar.short_src, ar.linedefined, NULL))
+    trace_function_is(g, ar.short_src, ar.linedefined, NULL, NULL);
   return true;
 }
 
@@ -107,7 +107,7 @@ static void name_one (G *g) {
   uint32_t status = load_acq(&g->status);
   bool still = status == G_PARKED || status == G_RUNNABLE;       /* (world.c, W1) */
   if (s == NULL) return;
-  if (s->is_host) trace_function_is(g, "", 0, "main");
+  if (s->is_host) trace_function_is(g, "", 0, "main", NULL);
   else if (!still || s->L == NULL || !body_name(s, g)) tracename_origin(g, s->origin);
   if (s->name != NULL) trace_called(g, s->name);
 }

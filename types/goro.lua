@@ -847,7 +847,7 @@ goro.trace = trace
 
 ---Records from now on what the scheduler does, to be written to `path` for Perfetto and
 ---chrome://tracing at `stop`, or at the end of the last script or the process.  Nil: the file cannot be
----written, or a trace is being recorded.  Lets others run, as `goro.yield` does.
+---written, or a trace is being recorded.  All others stand still for a moment.
 ---@param path string
 ---@return true? ok
 ---@return string? reason

@@ -135,18 +135,25 @@ local function colour(name)
   return ("rgb(%d,%d,%d)"):format(208 + b, 110 + a * 2, 56 + a // 2)
 end
 
+-- With one decimal, and a point whatever the locale.
+local function fixed(x)
+  local tenths = math.floor(x * 10 + 0.5)
+  return ("%d.%d"):format(tenths // 10, tenths % 10)
+end
+
 local function draw(out, node, x, depth, base, scale, total)
   local w = node.count * scale
   if w < smallest then return end
   local y = base - depth * height
   local name = clean(node.name)
   local shown = fit(name, w - 6)
-  out[#out + 1] = ('<g><title>%s: %d samples, %.1f%%</title>'):format(
-    escape(name), node.count, 100 * node.count / total)
-  out[#out + 1] = ('<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>'):format(
-    x, y, math.max(w - 0.5, 0.2), height - 1, colour(node.name))
+  out[#out + 1] = ('<g><title>%s: %d samples, %s%%</title>'):format(
+    escape(name), node.count, fixed(100 * node.count / total))
+  out[#out + 1] = ('<rect x="%s" y="%d" width="%s" height="%d" fill="%s"/>'):format(
+    fixed(x), y, fixed(math.max(w - 0.5, 0.2)), height - 1, colour(node.name))
   if shown ~= "" then
-    out[#out + 1] = ('<text x="%.1f" y="%d">%s</text>'):format(x + 3, y + 12, escape(shown))
+    out[#out + 1] = ('<text x="%s" y="%d">%s</text>'):format(
+      fixed(x + 3), y + 12, escape(shown))
   end
   out[#out + 1] = "</g>\n"
   table.sort(node.order, function(a, b) return a.name < b.name end)
@@ -166,7 +173,8 @@ local function svg(list, hz, seconds)
   out[#out + 1] = '<style>rect:hover { stroke: #000; } text { pointer-events: none; }</style>\n'
   out[#out + 1] = ('<rect width="%d" height="%d" fill="#fffdf7"/>\n'):format(width, full)
   out[#out + 1] = ('<text x="%d" y="26" font-size="15">%s</text>\n'):format(margin,
-    ("%d samples, %d for each second of CPU time, in %.1f s"):format(root.count, hz, seconds))
+    ("%d samples, %d for each second of CPU time, in %s s")
+      :format(root.count, hz, fixed(seconds)))
   if root.count > 0 then
     local scale = (width - 2 * margin) / root.count
     draw(out, root, margin, 0, full - margin - height, scale, root.count)

@@ -11,6 +11,7 @@
 **   host threads T N            T threads, each with N states one after another
 **   host moved                  a state opened by one thread, used and closed by another
 **   host coroutine              a state that runs the script inside a coroutine
+**   host trace PATH             a trace of two states, begun by one that is closed before the end
 **
 ** Exit status: 0 when all was as it should be, else 1 and a line on stderr for what was not.
 ** Every state has an allocator that counts: after lua_close it must hold nothing.  When the
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -205,6 +207,33 @@ static void host_pair (void) {
   }
 }
 
+/* The trace is not the child's to write.  (AddressSanitizer looks for leaks in it.) */
+static void fork_and_exit (void) {
+#if !defined(__SANITIZE_ADDRESS__)
+  int status;
+  pid_t pid = fork();
+  if (pid == 0) exit(0);
+  if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) fail("a fork's exit", NULL);
+#endif
+}
+
+static void host_trace (const char *path) {
+  Host a, b;
+  host_open(&a);
+  host_open(&b);
+  lua_pushstring(a.L, path);
+  lua_setglobal(a.L, "path");
+  run(b.L, builtin, 1, 2870);
+  run(a.L, "assert(require('goro').trace.start(path)) return 1", 0, 1);
+  run(a.L, builtin, 1, 2870);
+  for (int i = 0; i < 50; i++) again(i % 2 ? a.L : b.L, i);
+  run(b.L, "assert(not require('goro').trace.start('/dev/null')) return 1", 0, 1);
+  fork_and_exit();
+  host_close(&a);
+  for (int i = 0; i < 50; i++) again(b.L, i);
+  host_close(&b);                          /* now it is written */
+}
+
 static void host_panics (void) {
   Host a, b;
   host_open(&a);
@@ -384,6 +413,7 @@ int main (int argc, char **argv) {
   else if (strcmp(mode, "plain") == 0) host_plain();
   else if (strcmp(mode, "series") == 0) host_series(n);
   else if (strcmp(mode, "pair") == 0) host_pair();
+  else if (strcmp(mode, "trace") == 0 && argc > 2) host_trace(argv[2]);
   else if (strcmp(mode, "panics") == 0) host_panics();
   else if (strcmp(mode, "deadlocks") == 0) host_deadlocks();
   else if (strcmp(mode, "signals") == 0) host_signals();
