@@ -212,8 +212,8 @@ describe("a C library in a goroutine #fork #nochaos", function()
         ticks = ticks + 1
       end
       wg:wait()
-      assert(goro.now() - t < 1.9, goro.now() - t)
-      assert(ticks > 50, ticks)
+      assert(goro.now() - t < 12, goro.now() - t)    -- (one after another: 25)
+      assert(ticks >= 3, ticks)
     ]])
   end)
 end)

@@ -553,7 +553,7 @@ describe("goro.net #net", function()
     assert.equal("0\n", out)
   end)
 
-  it("wakes no other thread for an event while all processors are in use", function()
+  it("wakes no other thread for an event while all processors are in use #noalarm", function()
     local out = script.ok([[
       local goro = require("goro")
       goro.maxprocs(1)
