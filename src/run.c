@@ -116,13 +116,6 @@ void preempt_guest (M *m, State *s) {
   s->nopreempt = false;
 }
 
-void preempt_guest (M *m, State *s) {
-  s->nopreempt = true;
-  store_rlx(&m->preempt, load_rlx(&m->tick));
-  if (s->hooked == NULL && m->curl != NULL) hook_on(m, s, m->curl);
-  s->nopreempt = false;
-}
-
 static void give_way (lua_State *L, M *m, State *s) {
   if (!preempt_asked(m)) return;       /* of an earlier slice */
   store_rlx(&m->preempt, 0);
