@@ -10,6 +10,7 @@
 #include "debug.h"
 #include "depot.h"
 #include "msg.h"
+#include "slab.h"
 
 Msg *msg_new_string (const char *s, size_t len) {
   Msg *m = len > SIZE_MAX - sizeof *m ? NULL : big_new(sizeof *m + len);
@@ -27,6 +28,9 @@ Msg *msg_new_string (const char *s, size_t len) {
 #define FIRST_ROOM 192                 /* a small record fits without a second allocation */
 _Static_assert(sizeof(Msg) + FIRST_ROOM >= MSG_BLOCK, "what else is made in such blocks fits");
 
+/* (From slabs: where thousands wait to start, or in channels, what that took goes back after.) */
+#define BLOCK (sizeof(Msg) + FIRST_ROOM)
+
 static Depot depot = { .lock = { .rank = RANK_LEAF }, .most = DEPOT_MOST };
 static __thread Stock mine __attribute__((tls_model("initial-exec")));
 static __thread bool registered __attribute__((tls_model("initial-exec")));
@@ -36,7 +40,7 @@ static bool has_key;
 static void free_list (Kept *k) {
   while (k != NULL) {
     Kept *next = k->next;
-    free(k);
+    slab_free(k, BLOCK);
     k = next;
   }
 }
@@ -62,12 +66,12 @@ static bool may_keep (void) {
 /* (where GORO_POOLS says no, each is malloc's) */
 void *msg_block_new (void) {
   void *p = may_keep() ? stock_take(&mine, &depot) : NULL;
-  return p != NULL ? p : malloc(sizeof(Msg) + FIRST_ROOM);
+  return p != NULL ? p : slab_alloc(BLOCK);
 }
 
 void msg_block_free (void *p) {
   if (may_keep()) free_list(stock_keep(&mine, &depot, p));
-  else free(p);
+  else slab_free(p, BLOCK);
 }
 
 Msg *msg_new (void) {
@@ -75,6 +79,7 @@ Msg *msg_new (void) {
   if (m == NULL) return NULL;
   memset(m, 0, sizeof *m);
   store_rlx(&m->refs, 1);
+  m->block = true;
   m->cap = FIRST_ROOM;
   m->objs = m->few;
   m->capobjs = 2;
@@ -119,12 +124,9 @@ void msg_free (Msg *m) {
   if (msg_is_shared(m) && sub_acqrel(&m->refs, 1) != 1) return;
   for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
   if (m->objs != m->few) free(m->objs);
-  if (m->bytes == (char *)(m + 1) && m->cap == FIRST_ROOM) msg_block_free(m);
-  else if (m->bytes == (char *)(m + 1)) big_free(m, sizeof *m + m->cap);
-  else {
-    big_free(m->bytes, m->cap);
-    free(m);
-  }
+  if (m->bytes != (char *)(m + 1)) big_free(m->bytes, m->cap);
+  if (m->block) msg_block_free(m);
+  else big_free(m, sizeof *m + m->cap);
 }
 
 size_t value_size (const Value *v) {

@@ -89,6 +89,7 @@ typedef struct Msg {
   uint32_t nvals;                      /* top-level values encoded */
   _Atomic(uint32_t) refs;              /* [A] owners */
   bool plain;                          /* a small table of plain data (plain.c) */
+  bool block;                          /* made by msg_new */
   char *bytes;                         /* own allocation, or right behind this struct */
   struct Obj *few[2];
 } Msg;
