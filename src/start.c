@@ -252,10 +252,8 @@ static Msg *copy_string (Look *k, uint32_t i) {
 
 static Start *take (Look *k) {
   uint32_t i, n = k->slots.n;
-  size_t size = sizeof(Start) + n * sizeof(Value);
-  Start *st = size <= MSG_BLOCK ? msg_block_new() : malloc(size);
+  Start *st = malloc(sizeof *st + n * sizeof *st->v);
   if (st == NULL) return NULL;
-  st->block = size <= MSG_BLOCK;
   st->n = 0;
   st->strings = k->strings;
   for (i = 0; i < n; i++) {
@@ -291,8 +289,7 @@ Start *start_capture (lua_State *L, State *s, int f, int n, Image **img) {
 void start_free (Start *st) {
   uint32_t i;
   for (i = 0; i < st->n; i++) value_drop(&st->v[i]);
-  if (st->block) msg_block_free(st);
-  else free(st);
+  free(st);
 }
 
 /* ---------------------------------------------------------------- in the copy */

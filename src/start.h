@@ -12,7 +12,6 @@
 typedef struct Start {
   uint32_t n;
   bool strings;                        /* there are some: filling in needs memory */
-  bool block;                          /* it lies in a message's block */
   Value v[];
 } Start;
 
