@@ -105,6 +105,7 @@ struct G {
   _Atomic(uint16_t) reason;            /* [A] WaitReason, for reports only */
   uint8_t wake;                        /* [O] Wake: the claimer's, then the goroutine's */
   uint32_t readied_by;                 /* [O] trace.c's: the M that readied it last, 0: none */
+  uint32_t slow;                       /* [O] its parkseq when it was too slow for a guest */
   _Atomic(int64_t) since;              /* [A] when it began to wait, by sched.clock */
   M *bound;                            /* [O] the only M that can run it (its C stack is there);
                                           written before a wait can be found, read after */
@@ -112,7 +113,6 @@ struct G {
   Sudog own;                           /* [O] for waits on one thing */
   Sudogs *many;                        /* [O] for select, or NULL */
   Timer timer;                         /* of its sleep or time-out */
-  uint32_t slow;                       /* [O] its parkseq when it was too slow for a guest */
   struct Context *limit;               /* [O] the context it waits under, a reference, or NULL */
   G *lnext, **llink;                   /* [L:context] in that one's list; llink NULL: not in it */
   uint64_t id;                         /* [I] in its host */

@@ -10,7 +10,6 @@
 #include "debug.h"
 #include "depot.h"
 #include "msg.h"
-#include "slab.h"
 
 Msg *msg_new_string (const char *s, size_t len) {
   Msg *m = len > SIZE_MAX - sizeof *m ? NULL : big_new(sizeof *m + len);
@@ -26,10 +25,6 @@ Msg *msg_new_string (const char *s, size_t len) {
 }
 
 #define FIRST_ROOM 192                 /* a small record fits without a second allocation */
-_Static_assert(sizeof(Msg) + FIRST_ROOM >= MSG_BLOCK, "what else is made in such blocks fits");
-
-/* (From slabs: where thousands wait to start, or in channels, what that took goes back after.) */
-#define BLOCK (sizeof(Msg) + FIRST_ROOM)
 
 static Depot depot = { .lock = { .rank = RANK_LEAF }, .most = DEPOT_MOST };
 static __thread Stock mine __attribute__((tls_model("initial-exec")));
@@ -40,7 +35,7 @@ static bool has_key;
 static void free_list (Kept *k) {
   while (k != NULL) {
     Kept *next = k->next;
-    slab_free(k, BLOCK);
+    free(k);
     k = next;
   }
 }
@@ -64,22 +59,21 @@ static bool may_keep (void) {
 }
 
 /* (where GORO_POOLS says no, each is malloc's) */
-void *msg_block_new (void) {
+static void *block_new (void) {
   void *p = may_keep() ? stock_take(&mine, &depot) : NULL;
-  return p != NULL ? p : slab_alloc(BLOCK);
+  return p != NULL ? p : malloc(sizeof(Msg) + FIRST_ROOM);
 }
 
-void msg_block_free (void *p) {
+static void block_free (void *p) {
   if (may_keep()) free_list(stock_keep(&mine, &depot, p));
-  else slab_free(p, BLOCK);
+  else free(p);
 }
 
 Msg *msg_new (void) {
-  Msg *m = msg_block_new();
+  Msg *m = block_new();
   if (m == NULL) return NULL;
   memset(m, 0, sizeof *m);
   store_rlx(&m->refs, 1);
-  m->block = true;
   m->cap = FIRST_ROOM;
   m->objs = m->few;
   m->capobjs = 2;
@@ -124,9 +118,12 @@ void msg_free (Msg *m) {
   if (msg_is_shared(m) && sub_acqrel(&m->refs, 1) != 1) return;
   for (i = 0; i < m->nobjs; i++) obj_unref(m->objs[i]);
   if (m->objs != m->few) free(m->objs);
-  if (m->bytes != (char *)(m + 1)) big_free(m->bytes, m->cap);
-  if (m->block) msg_block_free(m);
-  else big_free(m, sizeof *m + m->cap);
+  if (m->bytes == (char *)(m + 1) && m->cap == FIRST_ROOM) block_free(m);
+  else if (m->bytes == (char *)(m + 1)) big_free(m, sizeof *m + m->cap);
+  else {
+    big_free(m->bytes, m->cap);
+    free(m);
+  }
 }
 
 size_t value_size (const Value *v) {

@@ -89,7 +89,6 @@ typedef struct Msg {
   uint32_t nvals;                      /* top-level values encoded */
   _Atomic(uint32_t) refs;              /* [A] owners */
   bool plain;                          /* a small table of plain data (plain.c) */
-  bool block;                          /* made by msg_new */
   char *bytes;                         /* own allocation, or right behind this struct */
   struct Obj *few[2];
 } Msg;
@@ -98,11 +97,6 @@ static const Value NIL_VALUE = { { 0 }, V_NIL, 0 };
 
 Msg *msg_new_string (const char *s, size_t len);   /* NULL: no memory */
 Msg *msg_new (void);                               /* empty, to be written; NULL: no memory */
-/* Blocks of at least MSG_BLOCK bytes, as messages are made in: for what is as short-lived.  NULL: no
-** memory. */
-#define MSG_BLOCK 256
-void *msg_block_new (void);
-void msg_block_free (void *p);
 bool msg_reserve (Msg *m, size_t more);            /* room for 'more' bytes behind len */
 static inline bool msg_room (Msg *m, size_t more) {            /* the same, where there mostly is */
   return m->cap - m->len >= more || msg_reserve(m, more);

@@ -18,6 +18,7 @@
 #include "check.h"
 #include "code.h"
 #include "marshal.h"
+#include "slab.h"
 #include "start.h"
 
 #define NCODESLOTS 8u
@@ -253,13 +254,15 @@ static Msg *copy_string (Look *k, uint32_t i) {
   return m;
 }
 
+/* From slabs: a hundred thousand may wait to start, and go back to the system when they have. */
+#define start_size(n) (sizeof(Start) + (n) * sizeof(Value))
+
 static Start *take (Look *k) {
   uint32_t i, n = k->slots.n;
-  size_t size = sizeof(Start) + n * sizeof(Value);
-  Start *st = size <= MSG_BLOCK ? msg_block_new() : malloc(size);
+  Start *st = slab_alloc(start_size(n));
   if (st == NULL) return NULL;
-  st->block = size <= MSG_BLOCK;
   st->n = 0;
+  st->room = (uint8_t)n;
   st->strings = k->strings;
   for (i = 0; i < n; i++) {
     st->v[i] = k->v[i];
@@ -294,8 +297,7 @@ Start *start_capture (lua_State *L, State *s, int f, int n, Image **img) {
 void start_free (Start *st) {
   uint32_t i;
   for (i = 0; i < st->n; i++) value_drop(&st->v[i]);
-  if (st->block) msg_block_free(st);
-  else free(st);
+  slab_free(st, start_size(st->room));
 }
 
 /* ---------------------------------------------------------------- in the copy */

@@ -11,8 +11,8 @@
 /* What is filled into the copy: the values of its slots.  Owned by the State, until it starts. */
 typedef struct Start {
   uint32_t n;
+  uint8_t room;                        /* those it was made for */
   bool strings;                        /* there are some: filling in needs memory */
-  bool block;                          /* it lies in a message's block */
   Value v[];
 } Start;
 
