@@ -66,15 +66,17 @@ static void hook_on (M *m, State *s, lua_State *L) {
 }
 
 /* Put the script's hook back, if ours is still there.  (What is not as we set it was written by a
-** lua_sethook of the script's that the signal had interrupted.) */
+** lua_sethook of the script's that the signal had interrupted.)  The handler does nothing until all
+** of it is back: it would take our own hook for the script's, which then handed on events to itself,
+** for ever. */
 static void hook_off (State *s) {
   lua_State *L = s->hooked;
-  s->hooked = NULL;
   if (L != NULL && lua_gethook(L) == preempt_hook) {
     int mask = lua_gethookmask(L), count = lua_gethookcount(L);
     lua_sethook(L, s->saved_hook, mask == s->set_mask ? s->saved_mask : mask,
                 count == s->set_count ? s->saved_count : count);
   }
+  s->hooked = NULL;
 }
 
 void preempt_moves (State *s, lua_State *L) {
@@ -143,8 +145,8 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
     s->saved_hook(L, ar);
     if (lua_gethook(L) != preempt_hook) return;      /* it set another */
   }
-  if (!preempt_asked(m)) {             /* a sample was all */
-    hook_off(s);
+  if (!preempt_asked(m)) {             /* a sample was all (or more was asked for meanwhile) */
+    preempt_moves(s, L);
     return;
   }
   if (mask != ours) return;
