@@ -89,7 +89,8 @@ static void hook_on (M *m, State *s, lua_State *L) {
 
 /* Put the script's hook back, if ours is still there.  (What is not as we set it was written by a
 ** lua_sethook of the script's that the signal had interrupted.)  The handler does nothing until all
-** of it is back: it would take our own hook for the script's. */
+** of it is back: it would take our own hook for the script's, which then handed on events to itself,
+** for ever. */
 static void hook_off (M *m) {
   lua_State *L = m->hooked;
   if (L != NULL && lua_gethook(L) == preempt_hook) {
@@ -162,7 +163,7 @@ static void preempt_hook (lua_State *L, lua_Debug *ar) {
     saved_hook(m)(L, ar);
     if (lua_gethook(L) != preempt_hook) return;      /* it set another */
   }
-  if (!preempt_asked(m)) {             /* a sample was all */
+  if (!preempt_asked(m)) {             /* a sample was all (or more was asked for meanwhile) */
     preempt_moves(s, L);
     return;
   }
