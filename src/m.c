@@ -340,6 +340,26 @@ void check_dead_locked (GList *dead) {
 
 /* ---------------------------------------------------------------- idle */
 
+#define KEEP_FOR SECOND                /* so long without work, and nothing is kept for reuse */
+
+static void give_back (M *m) {
+  g_spare_drop(m);
+  free(m->iobuf);
+  m->iobuf = NULL;
+  msg_spare_drop();
+  sched.hooks.m_idle(m);
+}
+
+/* Who was woken last is woken first: where threads were many for a moment, most sleep for long. */
+static void sleep_on_note (M *m, int64_t left) {
+  if (left >= SPIN_MAX && spin(m)) return;
+  if (left == FOREVER) {
+    if (note_sleep(&m->note, KEEP_FOR)) return;
+    give_back(m);                      /* (who wakes it meanwhile finds that nobody sleeps) */
+  }
+  note_sleep(&m->note, left);
+}
+
 static void sleep_in_netpoll (M *m, int64_t left, GList *ready) {
   uint32_t s = 0;
   if (!cas_acqrel(&m->note.set, &s, SLEEPS_IN_NETPOLL)) return;          /* woken already */
@@ -398,7 +418,7 @@ bool worker_sleep (M *m, GList *ready) {
   sched_ready_all(NULL, &dead);
   GORO_POINT();
   if (in_netpoll) sleep_in_netpoll(m, left, ready);
-  else if (left < SPIN_MAX || !spin(m)) note_sleep(&m->note, left);
+  else sleep_on_note(m, left);
   lock_acquire(&sched.lock);
   if (poll) {
     sched.poller = NULL;
