@@ -318,7 +318,7 @@ void sched_timer_added (int64_t when) {
 */
 void check_dead_locked (GList *dead) {
   Host *h;
-  M *b;                                /* (read once: a main with guests goes on without the lock) */
+  M *b;                                /* (read once: a main may go on without the lock) */
   Wake why = WAKE_DEADLOCK;
   int i;
   if (sched.nbusy > 0 || load_rlx(&sched.stopping)) return;
