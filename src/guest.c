@@ -88,6 +88,7 @@ bool guests_run (M *m) {
     GORO_POINT();
     sched_guest(m, g);
   }
+  if (!m->owned && gq_any()) wake_p();             /* sysmon took the P: where a guest went then */
   m->curg = main;
   m->sleeps = false;
   store_rel(&m->tick, load_rlx(&m->tick) + 1);     /* a request of before is over */

@@ -318,6 +318,7 @@ void sched_timer_added (int64_t when) {
 */
 void check_dead_locked (GList *dead) {
   Host *h;
+  M *b;                                /* (read once: a main may go on without the lock) */
   Wake why = WAKE_DEADLOCK;
   int i;
   if (sched.nbusy > 0 || load_rlx(&sched.stopping)) return;
@@ -333,7 +334,7 @@ void check_dead_locked (GList *dead) {
     if (load_seq(&h->ntimers) != 0 || load_rlx(&h->closing)) continue;
     if (load_acq(&h->main->status) != G_PARKED) continue;
     /* it may still be handing its P off, with goroutines in its hands */
-    if (h->main->bound == NULL || !h->main->bound->waiting) continue;
+    if ((b = h->main->bound) == NULL || !b->waiting) continue;
     if (wait_claim(h->main, why)) glist_add(dead, h->main);
   }
 }

@@ -672,11 +672,12 @@ static bool anything_anywhere (void) {
 /* NAPS, without a P.  false: nobody else is at work, there is nothing to wait for. */
 static bool take_nap (M *m) {
   M *none = NULL;
-  int64_t now, until;
+  int64_t now, until, next;
   if (load_seq(&sched.nidlep) >= load_rlx(&sched.nprocs)) return false;
   now = os_now();
   until = now + NAP_MIN * (m->naps < 5 ? ++m->naps : 5);
-  if (timers_next_all() < until) until = timers_next_all();
+  next = timers_next_all();            /* (once: FOREVER may follow) */
+  if (next < until) until = next;
   if (until <= now) return true;
   store_rlx(&m->nap, 0);
   store_rlx(&sched.nap_until, until);
