@@ -64,7 +64,7 @@ static G *next_guest (M *m, const G *main) {
   if (pp->id >= load_rlx(&sched.nprocs) || gq_any() ||
       runq_length(pp) + (load_rlx(&pp->runnext) != NULL) != 1 || (g = runq_get(pp)) == NULL)
     return NULL;
-  if (g->bound == NULL && g->host == main->host && sched.hooks.tame(m, g)) return g;
+  if (load_rlx(&g->bound) == NULL && g->host == main->host && sched.hooks.tame(m, g)) return g;
   runq_add(pp, g, true);               /* who gets the P runs it */
   return NULL;
 }
@@ -105,7 +105,7 @@ bool guests_run (M *m) {
 }
 
 bool guests_main_ready (G *g) {
-  M *m = g->bound;
+  M *m = load_rlx(&g->bound);
   uint32_t may = GUESTS_MAY, id = m->id;
   if (g != g->host->main || !cas_acqrel(&m->guests, &may, GUESTS_OVER)) return false;
   GORO_POINT();

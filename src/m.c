@@ -334,7 +334,7 @@ void check_dead_locked (GList *dead) {
     if (load_seq(&h->ntimers) != 0 || load_rlx(&h->closing)) continue;
     if (load_acq(&h->main->status) != G_PARKED) continue;
     /* it may still be handing its P off, with goroutines in its hands */
-    if ((b = h->main->bound) == NULL || !b->waiting) continue;
+    if ((b = load_rlx(&h->main->bound)) == NULL || !b->waiting) continue;
     if (wait_claim(h->main, why)) glist_add(dead, h->main);
   }
 }
