@@ -354,6 +354,33 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
     ping:close()
   end)
 
+  it("does not keep timers of a P that maxprocs has retired from being seen", function()
+    local old = goro.maxprocs(4)
+    local running, woken = goro.Atomic(), goro.Atomic()
+    for _ = 1, 4 do                    -- each on a P of its own
+      goro.go(function()
+        running:add(1)
+        while running:load() < 4 do end
+        goro.sleep(0.2)
+        woken:add(1)
+      end)
+    end
+    while running:load() < 4 do goro.sleep(0.001) end
+    goro.maxprocs(1)
+    local ping, pong = tamed(function(ping, pong)
+      for v in ping:range() do pong:send(v) end
+    end)
+    ping:send(false)
+    local start = goro.now()
+    while woken:load() < 4 and goro.now() - start < 2 do
+      ping:send(1)
+      pong:recv()
+    end
+    goro.maxprocs(old)
+    ping:close()
+    assert.equal(4, woken:load())
+  end)
+
   it("takes a goroutine that waits for timers, and time-outs that race", function()
     local ping, pong = tamed(function(ping, pong)
       for v in ping:range() do

@@ -430,7 +430,9 @@ static void *take_near (Arena *a, size_t c) {      /* there is one */
 }
 
 static void *take_far (Arena *a, size_t c) {       /* there is one */
-  Free *f = (Free *)a->far->free[c];
+  Free *f;
+  goro_check(a->far != NULL);
+  f = (Free *)a->far->free[c];
   poison_peek(f, sizeof *f);
   a->far->free[c] = f->next;
   if (f->next == 0) a->far->there &= ~class_bit(c);

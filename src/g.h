@@ -107,7 +107,7 @@ struct G {
   uint32_t readied_by;                 /* [O] trace.c's: the M that readied it last, 0: none */
   uint32_t slow;                       /* [O] its parkseq when it was too slow for a guest */
   _Atomic(int64_t) since;              /* [A] when it began to wait, by sched.clock */
-  M *bound;                            /* [O] the only M that can run it (its C stack is there);
+  _Atomic(M *) bound;                  /* [A] the only M that can run it (its C stack is there);
                                           written before a wait can be found, read after */
   Sudog *fired;                        /* [O] which Sudog ended the wait */
   Sudog own;                           /* [O] for waits on one thing */

@@ -64,7 +64,7 @@ static G *next_guest (M *m, const G *main) {
   if (pp->id >= load_rlx(&sched.nprocs) || gq_any() ||
       runq_length(pp) + (load_rlx(&pp->runnext) != NULL) != 1 || (g = runq_get(pp)) == NULL)
     return NULL;
-  if (g->bound == NULL && g->host == main->host && sched.hooks.tame(m, g)) return g;
+  if (load_rlx(&g->bound) == NULL && g->host == main->host && sched.hooks.tame(m, g)) return g;
   runq_add(pp, g, true);               /* who gets the P runs it */
   return NULL;
 }
@@ -82,11 +82,13 @@ bool guests_run (M *m) {
   m->sleeps = true;                    /* (hostlook.c, H1) */
   for (n = 0; n < IN_A_ROW; n++) {
     if (load_acq(&m->guests) != GUESTS_MAY || !(m->owned || m_take_back(m))) break;
-    if (timers_next(m->p->id) != FOREVER) p_expire(m);
+    if (load_rlx(&m->p->schedtick) % 61 == 0) expire_all(m);         /* (as in find_runnable) */
+    else if (timers_next(m->p->id) != FOREVER) p_expire(m);
     if ((g = next_guest(m, main)) == NULL) break;
     GORO_POINT();
     sched_guest(m, g);
   }
+  if (!m->owned && gq_any()) wake_p();             /* sysmon took the P: where a guest went then */
   m->curg = main;
   m->sleeps = false;
   store_rel(&m->tick, load_rlx(&m->tick) + 1);     /* a request of before is over */
@@ -103,7 +105,7 @@ bool guests_run (M *m) {
 }
 
 bool guests_main_ready (G *g) {
-  M *m = g->bound;
+  M *m = load_rlx(&g->bound);
   uint32_t may = GUESTS_MAY, id = m->id;
   if (g != g->host->main || !cas_acqrel(&m->guests, &may, GUESTS_OVER)) return false;
   GORO_POINT();

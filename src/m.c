@@ -318,6 +318,7 @@ void sched_timer_added (int64_t when) {
 */
 void check_dead_locked (GList *dead) {
   Host *h;
+  M *b;                                /* (read once: a main may go on without the lock) */
   Wake why = WAKE_DEADLOCK;
   int i;
   if (sched.nbusy > 0 || load_rlx(&sched.stopping)) return;
@@ -333,12 +334,32 @@ void check_dead_locked (GList *dead) {
     if (load_seq(&h->ntimers) != 0 || load_rlx(&h->closing)) continue;
     if (load_acq(&h->main->status) != G_PARKED) continue;
     /* it may still be handing its P off, with goroutines in its hands */
-    if (h->main->bound == NULL || !h->main->bound->waiting) continue;
+    if ((b = load_rlx(&h->main->bound)) == NULL || !b->waiting) continue;
     if (wait_claim(h->main, why)) glist_add(dead, h->main);
   }
 }
 
 /* ---------------------------------------------------------------- idle */
+
+#define KEEP_FOR SECOND                /* so long without work, and nothing is kept for reuse */
+
+static void give_back (M *m) {
+  g_spare_drop(m);
+  free(m->iobuf);
+  m->iobuf = NULL;
+  msg_spare_drop();
+  sched.hooks.m_idle(m);
+}
+
+/* Who was woken last is woken first: where threads were many for a moment, most sleep for long. */
+static void sleep_on_note (M *m, int64_t left) {
+  if (left >= SPIN_MAX && spin(m)) return;
+  if (left == FOREVER) {
+    if (note_sleep(&m->note, KEEP_FOR)) return;
+    give_back(m);                      /* (who wakes it meanwhile finds that nobody sleeps) */
+  }
+  note_sleep(&m->note, left);
+}
 
 static void sleep_in_netpoll (M *m, int64_t left, GList *ready) {
   uint32_t s = 0;
@@ -398,7 +419,7 @@ bool worker_sleep (M *m, GList *ready) {
   sched_ready_all(NULL, &dead);
   GORO_POINT();
   if (in_netpoll) sleep_in_netpoll(m, left, ready);
-  else if (left < SPIN_MAX || !spin(m)) note_sleep(&m->note, left);
+  else sleep_on_note(m, left);
   lock_acquire(&sched.lock);
   if (poll) {
     sched.poller = NULL;

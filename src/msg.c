@@ -2,7 +2,7 @@
 ** msg.c - messages in flight.  Layer 2.
 **
 ** Blocks of messages of the first size are made by one thread and freed by another: they go through
-** a depot.  A thread that ends gives back what it keeps.
+** a depot.  A thread that ends, or has nothing to do, gives back what it keeps.
 */
 #include <pthread.h>
 #include <stdlib.h>
@@ -40,11 +40,15 @@ static void free_list (Kept *k) {
   }
 }
 
-static void thread_ends (void *arg) {
-  (void)arg;
+void msg_spare_drop (void) {
   free_list(mine.first);
   mine.first = NULL;
   mine.n = 0;
+}
+
+static void thread_ends (void *arg) {
+  (void)arg;
+  msg_spare_drop();
 }
 
 __attribute__((constructor)) static void make_key (void) {

@@ -104,6 +104,7 @@ static inline bool msg_room (Msg *m, size_t more) {            /* the same, wher
 int64_t msg_add_obj (Msg *m, Obj *o);              /* takes a new reference; its number, or -1 */
 void msg_free (Msg *m);                            /* one owner less; the last frees it, with
                                                       the references it holds */
+void msg_spare_drop (void);                        /* what this thread keeps of freed ones */
 static inline bool msg_is_shared (Msg *m) { return load_acq(&m->refs) > 1; }
 size_t value_size (const Value *v);                /* bytes behind the slot */
 void value_drop (Value *v);                        /* release what it owns; nil afterwards */

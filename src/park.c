@@ -98,21 +98,21 @@ void park_commit (M *m, G *g) {
 */
 void park_here (M *m, G *g) {
   uint32_t s = G_PARKING;
-  M *before = g->bound;
+  M *before = load_rlx(&g->bound);
   bool guests = m->is_host && g == g->host->main && guests_can(m);
   GORO_POINT();
   goro_check(before == NULL || before == m);
   goro_check(!m->is_host || g == g->host->main);   /* (a guest yields: guest.c, GU1) */
   if (load_acq(&g->status) != G_NOTIFIED) {
-    if (before == NULL) g->bound = m;  /* before PARKED is published */
+    if (before == NULL) store_rlx(&g->bound, m);   /* before PARKED is published */
     if (guests) store_rel(&m->guests, GUESTS_MAY);
     if (cas_acqrel(&g->status, &s, G_PARKED)) {
       m_wait(m);
       goro_check(load_rlx(&g->status) == G_RUNNING);
-      if (before == NULL) g->bound = NULL;
+      if (before == NULL) store_rlx(&g->bound, NULL);
       return;
     }
-    if (before == NULL) g->bound = NULL;
+    if (before == NULL) store_rlx(&g->bound, NULL);
     if (guests) store_rlx(&m->guests, GUESTS_NONE);
   }
   store_rel(&g->status, G_RUNNING);    /* woken already */
@@ -120,13 +120,13 @@ void park_here (M *m, G *g) {
 
 /* Let others run, keeping this thread's stack.  A P is owned by the caller, and after. */
 void yield_here (M *m, G *g, bool preempted) {
-  M *before = g->bound;
-  g->bound = m;
+  M *before = load_rlx(&g->bound);
+  store_rlx(&g->bound, m);
   store_rel(&g->status, G_RUNNABLE);
   if (preempted) bq_add(m->p, g);
   else gq_add(g);
   m_wait(m);
-  g->bound = before;
+  store_rlx(&g->bound, before);
 }
 
 static void timeout_fire (Timer *t, int64_t now, GList *ready) {

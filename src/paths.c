@@ -64,12 +64,14 @@ static Set *set_of (const char *name, size_t lpath) {
   return &table.sets[(h ^ h >> 15) & (NSETS - 1)];
 }
 
-static void entry_unref (Entry *e) {
+static void entry_unref_n (Entry *e, uint32_t n) {
   uint32_t i;
-  if (e == NULL || sub_acqrel(&e->refs, 1) != 1) return;
+  if (e == NULL || sub_acqrel(&e->refs, n) != n) return;
   for (i = 0; i < e->ndirs; i++) free(e->dirs[i].path);
   free(e);
 }
+
+#define entry_unref(e) entry_unref_n(e, 1)
 
 /* ---------------------------------------------------------------- looking for files */
 
@@ -217,7 +219,8 @@ static Entry **room (Set *set) {
 /* What is remembered, a reference, or NULL; '*keep': a new answer should be put there. */
 static Entry *recall (Set *set, const char *name, const char *path, size_t lpath, bool readable,
                       bool *keep) {
-  Entry *e, *gone = NULL, **pe;
+  Entry *e, **pe;
+  uint32_t held = 1;
   bool good;
   lock_acquire(&table.lock);
   table.stats.searches++;
@@ -235,13 +238,12 @@ static Entry *recall (Set *set, const char *name, const char *path, size_t lpath
     set->last = 0;
   }
   else if ((pe = find(set, name, path, lpath)) != NULL && *pe == e) {
-    gone = e;
     *pe = NULL;
+    held = 2;
   }
   lock_release(&table.lock);
-  entry_unref(gone);
   if (good) return e;
-  entry_unref(e);
+  entry_unref_n(e, held);
   return NULL;
 }
 

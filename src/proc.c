@@ -323,13 +323,13 @@ void sched_own (M *m, G *g) {
   if (m->owned || m_take_back(m)) return;
   if (p_acquire_idle(m)) return;
   /* queue for one, as a bound goroutine that is runnable */
-  before = g->bound;
-  g->bound = m;
+  before = load_rlx(&g->bound);
+  store_rlx(&g->bound, m);
   store_rel(&g->status, G_RUNNABLE);
   gq_add(g);
   wake_for(NULL);                      /* a P may have become idle since we looked */
   m_wait(m);
-  g->bound = before;
+  store_rlx(&g->bound, before);
 }
 
 void sched_block (M *m, G *g) {
@@ -355,7 +355,7 @@ static G *pop_bound (void) {
   GList rest = { NULL, NULL };
   G *g, *found = NULL;
   while ((g = glist_pop(&sched.gq)) != NULL) {
-    if (found == NULL && g->bound != NULL) found = g;
+    if (found == NULL && load_rlx(&g->bound) != NULL) found = g;
     else glist_add(&rest, g);
   }
   sched.gq = rest;
@@ -385,7 +385,7 @@ static void no_thread (P *pp, M *m) {
   if (m != NULL) m_free(m);
   if (g != NULL) {
     store_rel(&g->status, G_RUNNING);
-    m_give(g->bound, pp);
+    m_give(load_rlx(&g->bound), pp);
   }
   sched_ready_all(NULL, &dead);
 }
@@ -534,7 +534,7 @@ void nap_timer_added (int64_t when) {
 /* A bound one: its thread may be awake (guest.c); else it is given a P, if one is idle.  false: it
 ** stands in a queue like others. */
 static bool ready_bound (M *m, G *g) {
-  M *b = g->bound;
+  M *b = load_rlx(&g->bound);
   P *pp = NULL;
   if (load_acq(&b->guests) == GUESTS_MAY && guests_main_ready(g)) return true;
   if (m != NULL && m->owned && b == m) return false;
@@ -558,7 +558,7 @@ static void ready_one (M *m, G *g, bool next) {
   if (s != G_PARKED && s != G_IDLE)
     goro_fatal("ready of goroutine %" PRIu64 " in status %u", g->id, s);
   store_rel(&g->status, G_RUNNABLE);   /* nobody else knows of it now: no CAS needed */
-  if (g->bound != NULL && ready_bound(m, g)) return;
+  if (load_rlx(&g->bound) != NULL && ready_bound(m, g)) return;
   if (m != NULL && m->owned) runq_add(m->p, g, next);
   else gq_add(g);
 }
@@ -672,11 +672,12 @@ static bool anything_anywhere (void) {
 /* NAPS, without a P.  false: nobody else is at work, there is nothing to wait for. */
 static bool take_nap (M *m) {
   M *none = NULL;
-  int64_t now, until;
+  int64_t now, until, next;
   if (load_seq(&sched.nidlep) >= load_rlx(&sched.nprocs)) return false;
   now = os_now();
   until = now + NAP_MIN * (m->naps < 5 ? ++m->naps : 5);
-  if (timers_next_all() < until) until = timers_next_all();
+  next = timers_next_all();            /* (once: FOREVER may follow) */
+  if (next < until) until = next;
   if (until <= now) return true;
   store_rlx(&m->nap, 0);
   store_rlx(&sched.nap_until, until);
@@ -842,8 +843,8 @@ static void execute (M *m, G *g) {
   /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
      yields again and again would come from there for ever, if the tick stood still */
   store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
-  if (g->bound != NULL) {              /* its C stack is on another thread */
-    M *b = g->bound;
+  if (load_rlx(&g->bound) != NULL) {   /* its C stack is on another thread */
+    M *b = load_rlx(&g->bound);
     goro_check(b != m);
     m_give(b, p_release(m));
     return;

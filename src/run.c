@@ -781,8 +781,12 @@ static void m_start (M *m) {
   m->pool = calloc(1, sizeof(ArenaPool));
 }
 
-static void m_end (M *m) {
+static void m_idle (M *m) {
   if (m->pool != NULL) arena_pool_drop(m->pool);
+}
+
+static void m_end (M *m) {
+  m_idle(m);
   free(m->pool);
   m->pool = NULL;
   if (m->from != NULL) lua_close(m->from);
@@ -797,8 +801,8 @@ void run_exit (State *s, int status) {
   exit(status);
 }
 
-const SchedHooks run_hooks = { run, reap, m_start, m_end, preempt, sizeof(State), run_traced,
-                                tame };
+const SchedHooks run_hooks = { run, reap, m_start, m_end, m_idle, preempt, sizeof(State),
+                                run_traced, tame };
 
 void run_start (Here h, State *s) {
   stat_add(h.m, STAT_SPAWNED, 1);

@@ -94,6 +94,7 @@ static bool room (G *g, int n) {
 static void enqueue (G *g, const Case *cases, const int *order, int n) {
   int i;
   park_begin(g, n > 0 ? WAIT_SELECT : WAIT_SELECT_NOTHING);
+  goro_check(n == 0 || g->many != NULL);
   if (g->many != NULL) g->many->n = n;
   for (i = 0; i < n; i++) {
     const Case *k = &cases[order[i]];

@@ -350,11 +350,12 @@ Here here_slow (lua_State *L) {
     luaL_error(L, "goro: too many threads, or no memory for one more");
   h.m->curg = h.g;
   if (h.s->is_host) {
-    if (h.g->bound != h.m) {           /* its C stack is here */
+    if (load_rlx(&h.g->bound) != h.m) {            /* its C stack is here */
+      M *was = load_rlx(&h.g->bound);
       lock_acquire(&sched.lock);
-      if (h.g->bound != NULL) h.g->bound->nhosts--;
+      if (was != NULL) was->nhosts--;
       h.m->nhosts++;
-      h.g->bound = h.m;
+      store_rlx(&h.g->bound, h.m);
       store_rel(&hs_of(h.s)->home, h.m);
       lock_release(&sched.lock);
     }

@@ -130,6 +130,7 @@ static TraceRec *new_chunk (TraceBuf *b) {
 
 static inline void fill (TraceRec *r, uint64_t when, TraceKind k, uint32_t id, uint32_t host,
                          uint32_t more) {
+  goro_check(r != NULL);
   r->when = when;
   r->id = id;
   r->what = (uint32_t)k | (host & 0x7ffu) << 5 | more << 16;

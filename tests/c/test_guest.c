@@ -58,6 +58,17 @@ static Value number (int64_t n) {
   return v;
 }
 
+/* What sysmon does to one that is long in C: its P is gone when it yields, and sysmon may sleep. */
+static void lose_p (M *m) {
+  P *pp = m->p;
+  uint32_t word = P_LENT_TO(m);
+  int i;
+  sched_lend(m);
+  if (!cas_acqrel(&pp->word, &word, P_OWNED)) return;
+  handoff_p(pp);
+  for (i = 0; i < 100 && load_rlx(&sched.sysmon_waits) == 0; i++) doze(SECOND / 50000);
+}
+
 /* Sends back what it gets; now and then it yields first, or is long about it. */
 static Outcome echo (M *m, G *g, Task *t) {
   ChanResult r;
@@ -79,6 +90,7 @@ static Outcome echo (M *m, G *g, Task *t) {
     CHECK(r == CHAN_OK && t->v.tag == V_INT);
     if (goro_choose(30) == 0) {
       t->at = 3;
+      if (m->is_host && goro_choose(20) == 0) lose_p(m);
       return goro_choose(2) ? RUN_YIELDED : RUN_PREEMPTED;
     }
   yielded:
@@ -179,7 +191,7 @@ static void trips (M *m, int pushers) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0, NULL, tame };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, nothing, 0, NULL, tame };
   static const int procs[] = { 1, 2, 8 };
   int i;
   CHECK(sched_init(&hooks));

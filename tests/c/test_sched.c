@@ -209,8 +209,22 @@ static void selected (M *m, int selectors) {
   for (k = 0; k < 4; k++) obj_unref(&c[k]->obj);
 }
 
+static Note idled;
+
+/* In a thread that has had nothing to do for long.  It keeps nothing, is idle, and can be woken. */
+static void m_idle (M *m) {
+  CHECK(m == sched_m() && !m->is_host && m->p == NULL && m->curg == NULL);
+  CHECK(m->spare.first == NULL && m->spare.n == 0 && m->iobuf == NULL);
+  note_wake(&idled);
+}
+
+static void rested (void) {
+  note_clear(&idled);
+  CHECK(note_sleep(&idled, 60 * SECOND));
+}
+
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, 0, NULL, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, m_idle, nothing, 0, NULL, NULL };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i;
@@ -223,6 +237,10 @@ int main (void) {
     many(m, 128, 5);
     selected(m, 1);
     selected(m, 5);
+    if (procs[i] == 8) {
+      rested();
+      many(m, 0, 5);
+    }
     crowd_end(m);
   }
   puts("sched: channels and select, 1, 2 and 8 processors");
