@@ -105,8 +105,8 @@ end
 local floor_c = { name = "c" }
 
 function floor_c.prepare()
-  local dir = os.getenv("LUA_INCDIR")
-  local cflags = dir and dir ~= "" and "-I" .. quote(dir)      -- (make may pass on an empty one)
+  local dir = os.getenv("LUA_INCDIR")  -- (make may pass on an empty one)
+  local cflags = dir and dir ~= "" and "-I" .. quote(dir)
     or "$(pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)"
   local libs = os.getenv("LUA_LIBS")
     or "$(pkg-config --libs lua5.4 2>/dev/null || echo -llua5.4)"
