@@ -15,41 +15,34 @@ usage: tools/lua bench/bounds.lua [options]
 
 local goro, floor_lua, floor_c = support.goro, support.floor_lua, support.floor_c
 
+-- Measures two workloads, { language, workers, name [, n] } each: the ratio of their figures.
+local function beside(a, b, form)
+  return function()
+    local x, y = support.run(table.unpack(a)), support.run(table.unpack(b))
+    if x and y then
+      return x / y, form:format(x, y)
+    end
+  end
+end
+local NS = "%.0f ns / %.0f ns"
+
 -- Each measure() returns a ratio and the two figures as text, or nil.  limit: the ratio is to
 -- be `at` "most" or "least" this.
 local bounds = {
   {
     name = "pingpong", at = "most", limit = 6,
     what = "a round trip takes %.2f coroutine round trips",
-    measure = function()
-      local trip = support.run(goro, 1, "pingpong")
-      local floor = support.run(floor_lua, 1, "coroutine")
-      if trip and floor then
-        return trip / floor, ("%.0f ns / %.0f ns"):format(trip, floor)
-      end
-    end,
+    measure = beside({ goro, 1, "pingpong" }, { floor_lua, 1, "coroutine" }, NS),
   },
   {
     name = "main", at = "most", limit = 1.5,
     what = "a round trip with the main script takes %.2f of one between goroutines",
-    measure = function()
-      local main = support.run(goro, 2, "pingpong_main")
-      local trip = support.run(goro, 2, "pingpong")
-      if main and trip then
-        return main / trip, ("%.0f ns / %.0f ns"):format(main, trip)
-      end
-    end,
+    measure = beside({ goro, 2, "pingpong_main" }, { goro, 2, "pingpong" }, NS),
   },
   {
     name = "spawn", at = "least", limit = 2,
     what = "a goroutine is made %.2f times faster than a plain state",
-    measure = function()
-      local spawn = support.run(goro, 1, "spawn")
-      local floor = support.run(floor_c, 1, "newstate")
-      if spawn and floor then
-        return floor / spawn, ("%.0f ns / %.0f ns"):format(floor, spawn)
-      end
-    end,
+    measure = beside({ floor_c, 1, "newstate" }, { goro, 1, "spawn" }, NS),
   },
   {
     name = "parked", at = "most", limit = 8.192,
@@ -64,35 +57,18 @@ local bounds = {
   {
     name = "record", at = "most", limit = 4,
     what = "a record { id, name, tags } costs %.2f deep copies in plain Lua",
-    measure = function()
-      local sent = support.run(goro, 1, "record")
-      local copied = support.run(floor_lua, 1, "record")
-      if sent and copied then
-        return sent / copied, ("%.0f ns / %.0f ns"):format(sent, copied)
-      end
-    end,
+    measure = beside({ goro, 1, "record" }, { floor_lua, 1, "record" }, NS),
   },
   {
     name = "string1m", at = "most", limit = 2.5,
     what = "a string of 1 MB costs %.2f memcpys",
-    measure = function()
-      local sent = support.run(goro, 1, "string1m")
-      local copied = support.run(floor_c, 1, "memcpy1m")
-      if sent and copied then
-        return copied / sent, ("%.0f MB/s / %.0f MB/s"):format(copied, sent)
-      end
-    end,
+    measure = beside({ floor_c, 1, "memcpy1m" }, { goro, 1, "string1m" },
+      "%.0f MB/s / %.0f MB/s"),
   },
   {
     name = "compute", at = "least", limit = 1.9, cpus = 2,
     what = "4 computing goroutines are %.2f times faster with 2 workers",
-    measure = function()
-      local one = support.run(goro, 1, "compute")
-      local two = support.run(goro, 2, "compute")
-      if one and two then
-        return one / two, ("%.3f s / %.3f s"):format(one, two)
-      end
-    end,
+    measure = beside({ goro, 1, "compute" }, { goro, 2, "compute" }, "%.3f s / %.3f s"),
     -- What the machine itself gives: two processes of plain Lua, one after the other and at
     -- once.
     compare = function()

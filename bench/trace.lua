@@ -1,5 +1,15 @@
 -- What goro.trace costs: each workload without and with a trace, in turn, in one process; the
--- median of the ratios.  [--runs N] [--procs P] [WORKLOAD ...]
+-- median of the ratios.
+
+package.path = package.path .. ";" .. (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/?.lua"
+local support = require("support")
+local options = support.options([[
+usage: tools/lua bench/trace.lua [options]
+  --runs N      pairs measured for each workload (default 9)
+  --procs N     workers (default: as many as CPUs)
+  --only TEXT   the workloads with this in their names
+  --help        this text
+]], { runs = "number", procs = "number", only = "string" })
 
 local goro = require("goro")
 
@@ -90,20 +100,8 @@ end)
 
 -- main --------------------------------------------------------------------------------------
 
-local runs, procs, only = 9, nil, {}
-local i = 1
-while arg[i] do
-  if arg[i] == "--runs" then runs, i = tonumber(arg[i + 1]), i + 1
-  elseif arg[i] == "--procs" then procs, i = tonumber(arg[i + 1]), i + 1
-  else only[#only + 1] = arg[i] end
-  i = i + 1
-end
-if procs then goro.maxprocs(procs) end
-
-local function median(t)
-  table.sort(t)
-  return t[(#t + 1) // 2]
-end
+local median = support.median
+if options.procs then goro.maxprocs(options.procs) end
 
 local function took(w, path)
   collectgarbage()
@@ -118,13 +116,11 @@ end
 print(("| workload (maxprocs %d) | ns | traced | ratio |\n| --- | --- | --- | --- |")
   :format(goro.maxprocs()))
 for _, name in ipairs(order) do
-  local wanted = #only == 0
-  for _, o in ipairs(only) do wanted = wanted or name:find(o, 1, true) end
-  if wanted then
+  if name:find(options.only or "", 1, true) then
     local w, off, on, ratio = work[name], {}, {}, {}
     took(w)
     took(w, "/dev/null")
-    for k = 1, runs do
+    for k = 1, options.runs or 9 do
       off[k], on[k] = took(w), took(w, "/dev/null")
       ratio[k] = on[k] / off[k]
     end

@@ -24,6 +24,23 @@ local function tamed(f, ...)
   return ping, pong
 end
 
+-- The same as a program: its guest ends with `body`, its main script with `last`.
+local function program(body, last)
+  return ([[
+    local goro = require("goro")
+    local ping, pong = goro.chan(), goro.chan()
+    goro.go(function()
+      for i = 1, 40 do pong:send(ping:recv()) end
+      %s
+    end)
+    for i = 1, 40 do
+      ping:send(i)
+      pong:recv()
+    end
+    %s
+  ]]):format(body, last)
+end
+
 -- Has a guest call f(ping, pong, over, ...), which goes on until the main script, having waited
 -- for `seconds`, sets over: if the main script is not served, neither comes to an end.
 local function served(seconds, f, ...)
@@ -272,19 +289,7 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
   end)
 
   it("that fails is told to the main script", function()
-    local r = script.run([[
-      local goro = require("goro")
-      local ping, pong = goro.chan(), goro.chan()
-      goro.go(function()
-        for i = 1, 40 do pong:send(ping:recv()) end
-        error("guest's error")
-      end)
-      for i = 1, 40 do
-        ping:send(i)
-        pong:recv()
-      end
-      print(pcall(pong.recv, pong))
-    ]])
+    local r = script.run(program([[error("guest's error")]], "print(pcall(pong.recv, pong))"))
     assert.truthy(r.out:find("^false\t.*guest's error"), script.account(r))
     assert.truthy(r.err:find("goroutine 2 panicked.*guest's error"), script.account(r))
   end)
@@ -432,19 +437,7 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
   end)
 
   local function killed(body)
-    local _, r = script.ok(([[
-      local goro = require("goro")
-      local ping, pong = goro.chan(), goro.chan()
-      goro.go(function()
-        for i = 1, 40 do pong:send(ping:recv()) end
-        %s
-      end)
-      for i = 1, 40 do
-        ping:send(i)
-        pong:recv()
-      end
-      pong:recv(0.01)
-    ]]):format(body))
+    local _, r = script.ok(program(body, "pong:recv(0.01)"))
     assert.equal(0, r.code)
   end
 
@@ -459,19 +452,7 @@ describe("a goroutine on the thread of a main script that waits #guest", functio
   end)
 
   it("may end the process by os.exit", function()
-    local r = script.run([[
-      local goro = require("goro")
-      local ping, pong = goro.chan(), goro.chan()
-      goro.go(function()
-        for i = 1, 40 do pong:send(ping:recv()) end
-        os.exit(7)
-      end)
-      for i = 1, 40 do
-        ping:send(i)
-        pong:recv()
-      end
-      pong:recv()
-    ]])
+    local r = script.run(program("os.exit(7)", "pong:recv()"))
     assert.equal(7, r.code, script.account(r))
   end)
 end)

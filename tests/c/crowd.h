@@ -44,6 +44,28 @@ static inline void crowd_end (M *m) {
   crowd_leave(m);
 }
 
+/* A goroutine that is to run; what it knows of itself, 'size' bytes of zeros, is its state. */
+static inline G *crowd_new (M *m, size_t size) {
+  G *g = g_new(host);
+  CHECK(g != NULL && (g->state = calloc(1, size)) != NULL);
+  CHECK(waitgroup_add(wg, m, 1));
+  return g;
+}
+
+/* The end of a slice, which came to 'o'. */
+static inline Outcome crowd_ran (M *m, Outcome o) {
+  if (m->owned) sched_lend(m);
+  if (o == RUN_DEAD) waitgroup_add(wg, m, -1);
+  return o;
+}
+
+static inline Value number (int64_t n) {
+  Value v = NIL_VALUE;
+  v.tag = V_INT;
+  v.u.i = n;
+  return v;
+}
+
 static inline void crowd_ready (M *m, G *g) {      /* it begins */
   sysmon_start();
   sched_ready(m, g, false);

@@ -25,27 +25,20 @@ static _Atomic(int64_t) total;
 
 static Outcome run (M *m, G *g) {
   Task *t = g->state;
-  Outcome o;
   if (t->at != 0) fd_wait_end(g);
   if (t->at != 0 && g->wake == WAKE_KILL) return RUN_DEAD;
   t->at = 0;
   sched_own(m, g);
-  o = t->step(m, g, t);
-  if (m->owned) sched_lend(m);
-  if (o == RUN_DEAD) waitgroup_add(wg, m, -1);
-  return o;
+  return crowd_ran(m, t->step(m, g, t));
 }
 
 static Task *spawn (M *m, Step step, Fd *fd, int64_t n) {
-  G *g = g_new(host);
-  Task *t = calloc(1, sizeof *t);
-  CHECK(g != NULL && t != NULL);
+  G *g = crowd_new(m, sizeof(Task));
+  Task *t = g->state;
   t->g = g;
   t->step = step;
   t->fd = fd;
   t->left = n;
-  g->state = t;
-  CHECK(waitgroup_add(wg, m, 1));
   return t;
 }
 

@@ -21,14 +21,10 @@ static _Atomic(uint64_t) as_guest;
 
 static Outcome run (M *m, G *g) {
   Task *t = g->state;
-  Outcome o;
   if (t->at != 0 && g->wake == WAKE_KILL) return RUN_DEAD;
   if (m->is_host) add_rlx(&as_guest, 1);
   sched_own(m, g);
-  o = t->step(m, g, t);
-  if (m->owned) sched_lend(m);
-  if (o == RUN_DEAD) waitgroup_add(wg, m, -1);
-  return o;
+  return crowd_ran(m, t->step(m, g, t));
 }
 
 /* Any that has begun, now and then not. */
@@ -39,23 +35,13 @@ static bool tame (M *m, G *g) {
 }
 
 static Task *spawn (M *m, Outcome (*step) (M *, G *, Task *), Chan *from, Chan *to) {
-  G *g = g_new(host);
-  Task *t = calloc(1, sizeof *t);
-  CHECK(g != NULL && t != NULL);
+  G *g = crowd_new(m, sizeof(Task));
+  Task *t = g->state;
   t->step = step;
   t->from = from;
   t->to = to;
-  g->state = t;
-  CHECK(waitgroup_add(wg, m, 1));
   crowd_ready(m, g);
   return t;
-}
-
-static Value number (int64_t n) {
-  Value v = NIL_VALUE;
-  v.tag = V_INT;
-  v.u.i = n;
-  return v;
 }
 
 /* What sysmon does to one that is long in C: its P is gone when it yields, and sysmon may sleep. */

@@ -26,23 +26,16 @@ static int64_t last_of[64];            /* per sender, checked by single receiver
 
 static Outcome run (M *m, G *g) {
   Task *t = g->state;
-  Outcome o;
   if (t->at != 0 && g->wake == WAKE_KILL) return RUN_DEAD;
   sched_own(m, g);
-  o = t->step(m, g, t);
-  if (m->owned) sched_lend(m);
-  if (o == RUN_DEAD) waitgroup_add(wg, m, -1);
-  return o;
+  return crowd_ran(m, t->step(m, g, t));
 }
 
 static Task *spawn (M *m, Step step, Chan *c) {
-  G *g = g_new(host);
-  Task *t = calloc(1, sizeof *t);
-  CHECK(g != NULL && t != NULL);
+  G *g = crowd_new(m, sizeof(Task));
+  Task *t = g->state;
   t->step = step;
   t->c = c;
-  g->state = t;
-  CHECK(waitgroup_add(wg, m, 1));
   return t;
 }
 
@@ -50,13 +43,6 @@ static void start (M *m, Task *t) {    /* its G is the newest of the host */
   G *g = host->all;
   while (g->state != t) g = g->hnext;
   crowd_ready(m, g);
-}
-
-static Value number (int64_t n) {
-  Value v = NIL_VALUE;
-  v.tag = V_INT;
-  v.u.i = n;
-  return v;
 }
 
 /* Sends id * 2^32 + 0, 1, 2 ... */

@@ -47,10 +47,8 @@ static Outcome run (M *m, G *g) {
 }
 
 static void start (M *m, int what) {
-  G *g = g_new(host);
-  CHECK(g != NULL && (g->state = malloc(sizeof(int))) != NULL);
+  G *g = crowd_new(m, sizeof(int));
   *(int *)g->state = what;
-  CHECK(waitgroup_add(wg, m, 1));
   crowd_ready(m, g);
 }
 

@@ -82,13 +82,11 @@ static void one_host (int procs) {
   wg = waitgroup_new();
   sysmon_start();
   for (i = 0; i < N; i++) {
-    G *g = g_new(host);
-    Task *k = calloc(1, sizeof *k);
-    CHECK(g != NULL && k != NULL && waitgroup_add(wg, m, 1));
+    G *g = crowd_new(m, sizeof(Task));
+    Task *k = g->state;
     k->id = i;
     gs[i] = g;
     k->waits = i % 2;
-    g->state = k;
     sched_ready(m, g, false);
   }
   CHECK(os_thread_start(&t, other_stopper, NULL) == 0);
