@@ -91,6 +91,10 @@ static bool is_inner (const Arena *a, const void *p) {
   return at >= HEAD && at < HEAD + a->first;
 }
 
+static Free *near_block (const Arena *a, uintptr_t grains) {
+  return (Free *)((uintptr_t)a + grains * GRAIN);
+}
+
 /* At the newest chunk's top: the caller has seen to the room. */
 static void far_begin (Arena *a) {
   a->far = (Far *)a->top;
@@ -257,7 +261,7 @@ long arena_pointers (const Arena *a, uint32_t **offsets) {
 Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n,
                    ArenaPool *pool) {
   size_t size = arena_size(a);
-  size_t first = (size + slack + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT - HEAD;
+  size_t first = slab_round(size + slack) - HEAD;
   Arena *b = first_chunk(first, a->aligned, pool);
   uintptr_t *w = (uintptr_t *)b;
   uintptr_t distance = (uintptr_t)b - (uintptr_t)a;
@@ -308,7 +312,7 @@ static size_t count_free (const Arena *a, Gap *g) {
   uintptr_t at;
   for (c = 0; c < NCLASSES; c++) {
     for (at = a->free[c]; at != 0; k++) {
-      const Free *f = (const Free *)(const void *)((const char *)a + at * GRAIN);
+      const Free *f = near_block(a, at);
       add_gap(a, g == NULL ? NULL : g + k, f, class_size(c));
       at = f->next;
     }
@@ -414,10 +418,6 @@ static void free_small (Arena *a, void *p, size_t c) {
     a->far->there |= class_bit(c);
   }
   if (!a->inner) poison_hide(p, class_size(c));
-}
-
-static Free *near_block (Arena *a, uintptr_t grains) {
-  return (Free *)((char *)a + grains * GRAIN);
 }
 
 static void *take_near (Arena *a, size_t c) {      /* there is one */
@@ -629,7 +629,7 @@ static uintptr_t count_block (const Arena *a, Part *parts, size_t n, Free *f, si
 }
 
 /* Count what is free in each. */
-static void count_parts (Arena *a, Part *parts, size_t n) {
+static void count_parts (const Arena *a, Part *parts, size_t n) {
   size_t c;
   uintptr_t at;
   for (c = 0; c < NCLASSES; c++) {

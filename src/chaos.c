@@ -20,7 +20,8 @@
 ** program whose threads wait for each other by such means hangs here.  A second thread that opens
 ** a host waits for the first one to block.
 **
-** GOROCHAOS=seed; who fails or is killed says it.  GOROCHAOSLOG=file: each decision on a line, to find where two runs part.
+** GOROCHAOS=seed; who fails or is killed says it.  GOROCHAOSLOG=file: each decision on a line, to
+** find where two runs part.
 ** GOROCHAOSHASH=1: the number of decisions and their hash on stderr, at the end.
 */
 #define GORO_REAL_OS

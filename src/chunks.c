@@ -16,6 +16,7 @@
 #include <string.h>
 #include "chunks.h"
 #include "debug.h"
+#include "hash.h"
 #include "lock.h"
 
 #define NBUCKETS 1024u                 /* a power of two */
@@ -40,10 +41,8 @@ static struct {
 } table = { .lock = { .rank = RANK_LEAF } };
 
 static uint32_t hash_of (const char *path, const char *mode) {
-  uint32_t h = 2166136261u;
-  for (; *mode != '\0'; mode++) h = (h ^ (unsigned char)*mode) * 16777619u;
-  for (; *path != '\0'; path++) h = (h ^ (unsigned char)*path) * 16777619u;
-  return h ^ h >> 15;
+  uint32_t h = hash_bytes(HASH_FIRST, mode, strlen(mode));
+  return hash_fold(hash_bytes(h, path, strlen(path)));
 }
 
 void chunk_unref (Chunk *c) {

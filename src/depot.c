@@ -8,6 +8,14 @@
 */
 #include "depot.h"
 
+static void free_list (Kept *k, FreeBlock f) {
+  while (k != NULL) {
+    Kept *next = k->next;
+    f(k);
+    k = next;
+  }
+}
+
 Kept *depot_fetch (Depot *d, Stock *s) {
   Kept *k = NULL;
   int32_t n;
@@ -22,7 +30,7 @@ Kept *depot_fetch (Depot *d, Stock *s) {
   return k;
 }
 
-Kept *depot_return (Depot *d, Stock *s) {
+void depot_return (Depot *d, Stock *s) {
   Kept *batch = s->first, *last = batch;
   int32_t i, n;
   for (i = 1; i < DEPOT_BATCH; i++) last = last->next;
@@ -36,5 +44,11 @@ Kept *depot_return (Depot *d, Stock *s) {
     batch = NULL;
   }
   lock_release(&d->lock);
-  return batch;
+  free_list(batch, d->free);
+}
+
+void stock_drop (Stock *s, const Depot *d) {
+  free_list(s->first, d->free);
+  s->first = NULL;
+  s->n = 0;
 }

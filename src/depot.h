@@ -17,6 +17,8 @@ typedef struct Stock {
   int32_t n;
 } Stock;
 
+typedef void (*FreeBlock) (void *p);
+
 #define DEPOT_BATCH 32
 #define DEPOT_MOST 64
 
@@ -24,11 +26,13 @@ typedef struct Depot {
   Lock lock;                           /* RANK_LEAF */
   _Atomic(int32_t) n;                  /* [A] batches; changed under the lock */
   int32_t most;                        /* [I] of them, at most DEPOT_MOST */
+  FreeBlock free;                      /* [I] */
   Kept *batch[DEPOT_MOST];             /* [L] */
 } Depot;
 
 Kept *depot_fetch (Depot *d, Stock *s);          /* a batch for 's', which is empty, or NULL */
-Kept *depot_return (Depot *d, Stock *s);         /* a batch of 's'; what there is no room for */
+void depot_return (Depot *d, Stock *s);          /* a batch of 's'; is freed if there is no room */
+void stock_drop (Stock *s, const Depot *d);      /* free all */
 
 /* A block, or NULL: one must be made. */
 static inline void *stock_take (Stock *s, Depot *d) {
@@ -39,12 +43,11 @@ static inline void *stock_take (Stock *s, Depot *d) {
   return k;
 }
 
-/* Keep 'p'.  What comes back, a list, is for the caller to free. */
-static inline Kept *stock_keep (Stock *s, Depot *d, void *p) {
+static inline void stock_keep (Stock *s, Depot *d, void *p) {
   Kept *k = p;
   k->next = s->first;
   s->first = k;
-  return ++s->n < 2 * DEPOT_BATCH ? NULL : depot_return(d, s);
+  if (++s->n == 2 * DEPOT_BATCH) depot_return(d, s);
 }
 
 #pragma GCC visibility pop

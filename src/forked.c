@@ -30,8 +30,7 @@ static void in_child (void) {
   os_forked = load_rlx(&sched.sysmon_running) != 0 || sched.nworkers > 0 || netpoll_active();
   if (m == NULL) return;
   if (!os_forked) {
-    m->tid = os_thread_id();
-    m->cpuclock = os_thread_clock(m->thread);
+    m_is_here(m);
     if (m->event_ok) event_close(&m->event);       /* the parent's as well */
     m->event_ok = event_init(&m->event);
     os_forked = !m->event_ok;

@@ -82,7 +82,7 @@ bool guests_run (M *m) {
   m->sleeps = true;                    /* (hostlook.c, H1) */
   for (n = 0; n < IN_A_ROW; n++) {
     if (load_acq(&m->guests) != GUESTS_MAY || !(m->owned || m_take_back(m))) break;
-    if (load_rlx(&m->p->schedtick) % 61 == 0) expire_all(m);         /* (as in find_runnable) */
+    if (load_rlx(&m->p->schedtick) % FAIR_TICK == 0) expire_all(m);
     else if (timers_next(m->p->id) != FOREVER) p_expire(m);
     if ((g = next_guest(m, main)) == NULL) break;
     GORO_POINT();

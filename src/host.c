@@ -54,9 +54,10 @@ void host_unref (Host *h) {
 */
 #define BATCHES 4
 
-static Depot gs = { .lock = { .rank = RANK_LEAF }, .most = BATCHES };
-
 static size_t g_size (void) { return sizeof(G) + sched.hooks.room; }
+static void free_block (void *p) { slab_free(p, g_size()); }
+
+static Depot gs = { .lock = { .rank = RANK_LEAF }, .most = BATCHES, .free = free_block };
 
 static G *g_alloc (void) {
   M *m = sched_m();
@@ -66,29 +67,17 @@ static G *g_alloc (void) {
   return g;
 }
 
-static void free_list (Kept *k) {
-  while (k != NULL) {
-    Kept *next = k->next;
-    slab_free(k, g_size());
-    k = next;
-  }
-}
-
 static void g_release (G *g) {
   M *m = sched_m();
   free(g->many);
-  if (!GORO_POOLS || m == NULL) slab_free(g, g_size());
+  if (!GORO_POOLS || m == NULL) free_block(g);
   else {
     memset(g, 0, g_size());
-    free_list(stock_keep(&m->spare, &gs, g));
+    stock_keep(&m->spare, &gs, g);
   }
 }
 
-void g_spare_drop (M *m) {
-  free_list(m->spare.first);
-  m->spare.first = NULL;
-  m->spare.n = 0;
-}
+void g_spare_drop (M *m) { stock_drop(&m->spare, &gs); }
 
 G *g_new (Host *h) {
   G *g = g_alloc();

@@ -6,6 +6,7 @@
 #include "lauxlib.h"
 #include "code.h"
 #include "handle.h"
+#include "hash.h"
 #include "lazy.h"
 #include "stdlibs.h"
 #include "tame.h"
@@ -26,10 +27,7 @@ static int nbits;                      /* given to entries of all of them */
 static const char lazy_key = 0;        /* metatable[&lazy_key] = which */
 
 static uint32_t hash (const char *s, size_t len) {
-  uint32_t h = 2166136261u;
-  size_t i;
-  for (i = 0; i < len; i++) h = (h ^ (unsigned char)s[i]) * 16777619u;
-  return (h ^ h >> 15) & (SLOTS - 1);
+  return hash_fold(hash_bytes(HASH_FIRST, s, len)) & (SLOTS - 1);
 }
 
 static int find (int which, const char *name, size_t len) {  /* entry, or -1 */
@@ -151,16 +149,14 @@ static bool is_globals (lua_State *L, int idx) {
   return same;
 }
 
-/* Of the common metatable: a string's, _G's or a methods table's. */
-static int index_string (lua_State *L, int status, lua_KContext ctx) {
+static int index_string (lua_State *L) {
   State *s = here(L).s;
-  (void)status; (void)ctx;
-  if (tame_guest(s, L)) return tame_leave(L, s, 0, index_string);
-  return stdlibs_index_string(L);
+  return tame_guest(s, L) ? tame_again(L, s, index_string) : stdlibs_index_string(L);
 }
 
+/* Of the common metatable: a string's, _G's or a methods table's. */
 static int index_common (lua_State *L) {
-  if (lua_type(L, 1) == LUA_TSTRING) return index_string(L, LUA_OK, 0);
+  if (lua_type(L, 1) == LUA_TSTRING) return index_string(L);
   return is_globals(L, 1) ? get_field(L, LAZY_G) : handle_index(L);
 }
 

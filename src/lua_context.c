@@ -124,25 +124,14 @@ static int l_err (lua_State *L) {
   return 1;
 }
 
-static int l_cause (lua_State *L);
-static int l_value (lua_State *L);
-
 /* What is in a context may be anything: no guest decodes it. */
-static int cause_k (lua_State *L, int status, lua_KContext ctx) {
-  (void)status; (void)ctx;
-  return l_cause(L);
-}
-static int value_k (lua_State *L, int status, lua_KContext ctx) {
-  (void)status; (void)ctx;
-  return l_value(L);
-}
 
 /* ctx:cause() -> what cancel was given, its own or that of the one above that ended it; else
 ** err().  Go's context.Cause. */
 static int l_cause (lua_State *L) {
   Context *c = check_context(L);
   State *s = here(L).s;
-  if (tame_guest(s, L)) return tame_leave(L, s, 0, cause_k);
+  if (tame_guest(s, L)) return tame_again(L, s, l_cause);
   if (context_err(c) == CTX_OK || c->core->cause.tag == V_NIL) return l_err(L);
   value_to_lua_shared(L, s, &c->core->cause);
   return 1;
@@ -155,7 +144,7 @@ static int l_value (lua_State *L) {
   const Value *v;
   Probe key;
   arg_key(L, 2, &key);
-  if (tame_guest(s, L)) return tame_leave(L, s, 0, value_k);
+  if (tame_guest(s, L)) return tame_again(L, s, l_value);
   v = context_value(c, &key);
   if (v == NULL) lua_pushnil(L);
   else value_to_lua_shared(L, s, v);

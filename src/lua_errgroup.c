@@ -31,22 +31,18 @@ static int l_limit (lua_State *L) {
 /* ---------------------------------------------------------------- go */
 
 static void ending_done (Ending *e, M *m, Result *r) {
-  ErrGroup *eg = (ErrGroup *)e->obj;
   if (r == NULL) r = result_no_memory();
   if (r->ok) {
     result_unref(r);
     r = NULL;
   }
-  errgroup_ended(eg, m, r);
-  obj_unref(&eg->obj);
-  free(e);
+  errgroup_ended((ErrGroup *)e->obj, m, r);
+  ending_free(e, m);
 }
 
 static void ending_drop (Ending *e, M *m) {        /* the host ends */
-  ErrGroup *eg = (ErrGroup *)e->obj;
-  errgroup_ended(eg, m, NULL);
-  obj_unref(&eg->obj);
-  free(e);
+  errgroup_ended((ErrGroup *)e->obj, m, NULL);
+  ending_free(e, m);
 }
 
 static int start (lua_State *L) {      /* it is counted: group, f, arguments */
@@ -65,11 +61,7 @@ static int start (lua_State *L) {      /* it is counted: group, f, arguments */
     errgroup_ended(eg, here(L).m, NULL);
     return e == NULL ? luaL_error(L, "not enough memory") : lua_error(L);
   }
-  e->done = ending_done;
-  e->drop = ending_drop;
-  e->obj = obj_ref(&eg->obj);
-  e->wants = ENDS_STRICT;
-  s->ending = e;
+  go_ends(s, e, ENDS_STRICT, &eg->obj, ending_done, ending_drop);
   run_start(here(L), s);
   return 0;
 }
@@ -123,19 +115,13 @@ static int ended (lua_State *L, Here h, ErrGroup *eg) {
   return 3;
 }
 
-static int gave_up (lua_State *L, Here h) {
-  lua_pushnil(L);
-  lua_pushstring(L, wake_reason(h.g));
-  return 2;
-}
-
 static int wait_k_ended (lua_State *L, int status, lua_KContext ctx) {
   Here h = here(L);
   ErrGroup *eg = (ErrGroup *)((Handle *)lua_touserdata(L, 1))->o;
   bool ok = errgroup_waited(eg, h.g);
   (void)status; (void)ctx;
   if (!wait_over(h)) return wait_unwind(L, h);
-  return ok ? ended(L, h, eg) : gave_up(L, h);
+  return ok ? ended(L, h, eg) : nil_reason(L, h);
 }
 
 /* g:wait([timeout]) -> true; nil, err, traceback of the first failure, when all have ended; or
@@ -145,10 +131,10 @@ static int l_wait (lua_State *L) {
   ErrGroup *eg = check_group(L);
   Limit lim = arg_timeout(L, 2, FOREVER);
   check_panics(L, h);
-  if (limit_over(h, &lim)) return gave_up(L, h);
+  if (limit_over(h, &lim)) return nil_reason(L, h);
   if (errgroup_wait(eg, h.g, limit_waits(&lim))) return ended(L, h, eg);
   if (limit_waits(&lim)) return wait_k(L, h, lim, 0, wait_k_ended);
-  return gave_up(L, h);
+  return nil_reason(L, h);
 }
 
 static int close_k (lua_State *L, int status, lua_KContext ctx) {

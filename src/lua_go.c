@@ -126,6 +126,21 @@ int go_prepare_protected (lua_State *L) {
 
 void go_abandon (State *s) { state_free(s); }
 
+void go_ends (State *s, Ending *e, uint8_t wants, Obj *o,
+              void (*done) (Ending *e, M *m, Result *r), void (*drop) (Ending *e, M *m)) {
+  e->done = done;
+  e->drop = drop;
+  e->obj = obj_ref(o);
+  e->wants = wants;
+  s->ending = e;
+}
+
+void ending_free (Ending *e, M *m) {
+  (void)m;
+  obj_unref(e->obj);
+  free(e);
+}
+
 /* goro.go(f, ...): runs f(...) in a new goroutine.  Go's go statement. */
 static int l_go (lua_State *L) {
   Here h = here(L);

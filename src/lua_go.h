@@ -26,6 +26,11 @@ State *go_from_kit (const GoKit *k, HostState *hs);  /* NULL: no memory, or the 
 int go_prepare_protected (lua_State *L);
 void go_abandon (State *s);            /* it shall not start after all */
 
+/* 'e', malloc'ed, is what comes of its end: it is filled, with a reference to 'o'. */
+void go_ends (State *s, Ending *e, uint8_t wants, Obj *o,
+              void (*done) (Ending *e, M *m, Result *r), void (*drop) (Ending *e, M *m));
+void ending_free (Ending *e, M *m);    /* once all is done; as Ending.drop: nobody need be told */
+
 /* Raise the error of 'r', a reference that is given up. */
 int result_raise (lua_State *L, State *s, Result *r);
 /* Push its results; returns how many.  The reference stays. */

@@ -188,11 +188,7 @@ static int l_lookup (lua_State *L) {
     n = os_lookup(&t, false, true, found, 16, &why);
     sched_unblock(h.m, h.g);
   }
-  if (n <= 0) {
-    lua_pushnil(L);
-    lua_pushstring(L, why != NULL ? why : "name too long");
-    return 2;
-  }
+  if (n <= 0) return nil_text(L, why != NULL ? why : "name too long");
   lua_createtable(L, n, 0);
   for (i = 0; i < n; i++) {            /* "127.0.0.1:0", "[::1]:0" */
     addr_format(&found[i], text);

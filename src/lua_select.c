@@ -201,12 +201,6 @@ static int chosen_k (lua_State *L, int status, lua_KContext which) {
   return chosen(L, h, CHAN_OK, (int)which, &v);
 }
 
-static int gave_up (lua_State *L, const char *why) {
-  lua_pushnil(L);
-  lua_pushstring(L, why);
-  return 2;
-}
-
 static int select_k (lua_State *L, int status, lua_KContext ctx) {
   Here h = here(L);
   int which = 0;
@@ -217,7 +211,7 @@ static int select_k (lua_State *L, int status, lua_KContext ctx) {
     value_drop(&v);
     return wait_unwind(L, h);
   }
-  if (r == CHAN_BUSY) return gave_up(L, wake_reason(h.g));
+  if (r == CHAN_BUSY) return nil_reason(L, h);
   return chosen(L, h, r, which, &v);
 }
 
@@ -270,8 +264,8 @@ static int l_select (lua_State *L) {
       return tame_leave_with(L, h.s, &v, which, chosen_k);
     return chosen(L, h, r, which, &v);
   }
-  if (over || p.dflt == 0) return gave_up(L, wake_reason(h.g));
-  if (p.dflt == 1) return gave_up(L, "default");
+  if (over || p.dflt == 0) return nil_reason(L, h);
+  if (p.dflt == 1) return nil_text(L, "default");
   lua_settop(L, 1);
   lua_getfield(L, 1, "default");
   lua_callk(L, 0, LUA_MULTRET, 0, handled);

@@ -54,20 +54,13 @@ static int wait_ended (lua_State *L, int status, lua_KContext ctx) {
   return zero ? waited(L, h, failure) : false_reason(L, h);
 }
 
-static int l_wait (lua_State *L);
-
-static int wait_left (lua_State *L, int status, lua_KContext ctx) {
-  (void)status; (void)ctx;
-  return l_wait(L);
-}
-
 /* wg:wait([timeout]) -> true; or false, reason.  Raises the first failure of the round's gos. */
 static int l_wait (lua_State *L) {
   Here h = here(L);
   WaitGroup *w = check_wg(L, 1);
   Limit lim = arg_timeout(L, 2, FOREVER);
   Result *failure;
-  if (tame_guest(h.s, L)) return tame_leave(L, h.s, 0, wait_left);       /* (the failure's value) */
+  if (tame_guest(h.s, L)) return tame_again(L, h.s, l_wait);   /* (the failure's value) */
   check_panics(L, h);
   if (limit_over(h, &lim)) return false_reason(L, h);
   if (waitgroup_wait(w, h.g, limit_waits(&lim), &failure)) return waited(L, h, failure);
@@ -78,21 +71,13 @@ static int l_wait (lua_State *L) {
 /* ---------------------------------------------------------------- go */
 
 static void wg_done (Ending *e, M *m, Result *r) {
-  WaitGroup *w = (WaitGroup *)e->obj;
   if (r == NULL) r = result_no_memory();
   if (r->ok) {
     result_unref(r);
     r = NULL;
   }
-  waitgroup_ended(w, m, r);
-  obj_unref(&w->obj);
-  free(e);
-}
-
-static void wg_drop (Ending *e, M *m) {
-  (void)m;                             /* the host ends: nobody is left to wake */
-  obj_unref(e->obj);
-  free(e);
+  waitgroup_ended((WaitGroup *)e->obj, m, r);
+  ending_free(e, m);
 }
 
 /* wg:go(f, ...): add, start, done at the end, also when f fails.  Go 1.25's WaitGroup.Go. */
@@ -107,11 +92,7 @@ static int l_go (lua_State *L) {
     go_abandon(s);
     return luaL_error(L, "not enough memory");
   }
-  e->done = wg_done;
-  e->drop = wg_drop;
-  e->obj = obj_ref(&w->obj);
-  e->wants = ENDS_ERROR;
-  s->ending = e;
+  go_ends(s, e, ENDS_ERROR, &w->obj, wg_done, ending_free);  /* (nobody is left to wake) */
   waitgroup_add(w, h.m, 1);
   run_start(here(L), s);
   return 0;

@@ -11,17 +11,9 @@ static Task *check_task (lua_State *L) {
 }
 
 static void ending_done (Ending *e, M *m, Result *r) {
-  Task *t = (Task *)e->obj;
   if (r == NULL) r = result_no_memory();
-  task_end(t, m, r);
-  obj_unref(&t->obj);
-  free(e);
-}
-
-static void ending_drop (Ending *e, M *m) {
-  (void)m;                             /* the host ends: nobody is left to wake */
-  obj_unref(e->obj);
-  free(e);
+  task_end((Task *)e->obj, m, r);
+  ending_free(e, m);
 }
 
 /*
@@ -48,11 +40,7 @@ static int l_async (lua_State *L) {
     free(e);
     return lua_error(L);
   }
-  e->done = ending_done;
-  e->drop = ending_drop;
-  e->obj = obj_ref(&t->obj);
-  e->wants = ENDS_RESULTS;
-  s->ending = e;
+  go_ends(s, e, ENDS_RESULTS, &t->obj, ending_done, ending_free);      /* (nobody is left to wake) */
   run_start(here(L), s);
   lua_settop(L, 1);
   return 1;
@@ -76,19 +64,13 @@ static int given (lua_State *L, Here h, Result *r, int how) {
   return 3;
 }
 
-static int gave_up (lua_State *L, Here h) {
-  lua_pushnil(L);
-  lua_pushstring(L, wake_reason(h.g));
-  return 2;
-}
-
 static int wait_ended (lua_State *L, int status, lua_KContext how) {
   Here h = here(L);
   Task *t = (Task *)((Handle *)lua_touserdata(L, 1))->o;
   Result *r = task_finish(t, h.g);
   (void)status;
   if (!wait_over(h)) return wait_unwind(L, h);
-  return r != NULL ? given(L, h, r, (int)how) : gave_up(L, h);
+  return r != NULL ? given(L, h, r, (int)how) : nil_reason(L, h);
 }
 
 static int wait (lua_State *L, int how) {
@@ -97,11 +79,11 @@ static int wait (lua_State *L, int how) {
   Limit lim = arg_timeout(L, 2, FOREVER);
   Result *r;
   check_panics(L, h);
-  if (limit_over(h, &lim)) return gave_up(L, h);
+  if (limit_over(h, &lim)) return nil_reason(L, h);
   r = task_wait(t, h.g, limit_waits(&lim));
   if (r != NULL) return given(L, h, r, how);
   if (limit_waits(&lim)) return wait_k(L, h, lim, how, wait_ended);
-  return gave_up(L, h);
+  return nil_reason(L, h);
 }
 
 /* task:wait([timeout]) -> true, results...; false, err, traceback; or nil, reason. */

@@ -52,10 +52,14 @@ void m_sleep_for_ever (M *m) {
 /* M's are reused and never freed: sysmon may look at one that has just left. */
 static M *free_ms;                     /* [L:sched] by 'next' */
 
-void m_free (M *m) {
+static void drop_spares (M *m) {
   g_spare_drop(m);
   free(m->iobuf);
   m->iobuf = NULL;
+}
+
+void m_free (M *m) {
+  drop_spares(m);
   lock_acquire(&sched.lock);
   m->next = free_ms;
   free_ms = m;
@@ -99,6 +103,12 @@ void m_forget (M *m) {          /* sched.lock held */
   if (!m->is_host) sched.nworkers--;
 }
 
+void m_is_here (M *m) {
+  m->thread = pthread_self();
+  m->tid = os_thread_id();
+  m->cpuclock = os_thread_clock(m->thread);
+}
+
 M *sched_adopt (void) {
   M *m = m_new(true);
   if (m == NULL) return NULL;
@@ -110,9 +120,7 @@ M *sched_adopt (void) {
     return NULL;
   }
   m->event_ok = true;
-  m->thread = pthread_self();
-  m->tid = os_thread_id();
-  m->cpuclock = os_thread_clock(m->thread);
+  m_is_here(m);
   store_rel(&m->cpu_known, 1);
   sched_this_m = m;
   lock_sleeps = &m->in_lock;
@@ -344,9 +352,7 @@ void check_dead_locked (GList *dead) {
 #define KEEP_FOR SECOND                /* so long without work, and nothing is kept for reuse */
 
 static void give_back (M *m) {
-  g_spare_drop(m);
-  free(m->iobuf);
-  m->iobuf = NULL;
+  drop_spares(m);
   msg_spare_drop();
   sched.hooks.m_idle(m);
 }

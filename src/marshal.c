@@ -6,7 +6,6 @@
 #include "marshal.h"
 #include "plain.h"
 #include "stdlibs.h"
-#include "tame.h"
 
 /* ---------------------------------------------------------------- out */
 
@@ -155,12 +154,7 @@ void value_to_lua (lua_State *L, State *s, Value *v) {
     case V_INT: lua_pushinteger(L, v->u.i); break;
     case V_FLT: lua_pushnumber(L, v->u.n); break;
     case V_LUD: lua_pushlightuserdata(L, v->u.p); break;
-    case V_CFN: {
-      lua_CFunction f = stdlibs_map((lua_CFunction)v->u.f, s);
-      if (!s->wild && !lazy_is_tame(f)) tame_lost(s);
-      lua_pushcfunction(L, f);
-      break;
-    }
+    case V_CFN: stdlibs_push(L, s, (lua_CFunction)v->u.f); break;
     case V_OBJ: {
       int status;
       lua_pushcfunction(L, push_object);

@@ -26,25 +26,13 @@ Msg *msg_new_string (const char *s, size_t len) {
 
 #define FIRST_ROOM 192                 /* a small record fits without a second allocation */
 
-static Depot depot = { .lock = { .rank = RANK_LEAF }, .most = DEPOT_MOST };
+static Depot depot = { .lock = { .rank = RANK_LEAF }, .most = DEPOT_MOST, .free = free };
 static __thread Stock mine __attribute__((tls_model("initial-exec")));
 static __thread bool registered __attribute__((tls_model("initial-exec")));
 static pthread_key_t at_end;
 static bool has_key;
 
-static void free_list (Kept *k) {
-  while (k != NULL) {
-    Kept *next = k->next;
-    free(k);
-    k = next;
-  }
-}
-
-void msg_spare_drop (void) {
-  free_list(mine.first);
-  mine.first = NULL;
-  mine.n = 0;
-}
+void msg_spare_drop (void) { stock_drop(&mine, &depot); }
 
 static void thread_ends (void *arg) {
   (void)arg;
@@ -69,7 +57,7 @@ static void *block_new (void) {
 }
 
 static void block_free (void *p) {
-  if (may_keep()) free_list(stock_keep(&mine, &depot, p));
+  if (may_keep()) stock_keep(&mine, &depot, p);
   else free(p);
 }
 

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "debug.h"
+#include "hash.h"
 #include "lock.h"
 #include "paths.h"
 #include "platform.h"
@@ -59,9 +60,8 @@ static struct {
 } table = { .lock = { .rank = RANK_LEAF } };
 
 static Set *set_of (const char *name, size_t lpath) {
-  uint32_t h = 2166136261u ^ (uint32_t)lpath;
-  for (; *name != '\0'; name++) h = (h ^ (unsigned char)*name) * 16777619u;
-  return &table.sets[(h ^ h >> 15) & (NSETS - 1)];
+  uint32_t h = hash_bytes(HASH_FIRST ^ (uint32_t)lpath, name, strlen(name));
+  return &table.sets[hash_fold(h) & (NSETS - 1)];
 }
 
 static void entry_unref_n (Entry *e, uint32_t n) {

@@ -738,7 +738,7 @@ top:
   else if (load_rlx(&sched.nbq) != 0 && (os_now() - pp->turn >= TURN || goro_maybe(4)) &&
            (g = bq_get(pp)) != NULL)
     return g;
-  if (load_rlx(&pp->schedtick) % 61 == 0) {
+  if (load_rlx(&pp->schedtick) % FAIR_TICK == 0) {
     expire_all(m);
     if ((g = gq_get(pp, 1)) != NULL) return g;
   }
@@ -840,7 +840,7 @@ static void execute (M *m, G *g) {
     if (sub_seq(&sched.nspinning, 1) == 1) wake_p();
   }
   store_rel(&g->status, G_RUNNING);
-  /* also for a bound one: at each 61st tick the global queue comes first, and a main script that
+  /* also for a bound one: at each FAIR_TICK the global queue comes first, and a main script that
      yields again and again would come from there for ever, if the tick stood still */
   store_rlx(&m->p->schedtick, load_rlx(&m->p->schedtick) + 1);
   if (load_rlx(&g->bound) != NULL) {   /* its C stack is on another thread */
@@ -859,9 +859,7 @@ static void *worker_main (void *arg) {
   G *g;
   sched_this_m = m;
   lock_sleeps = &m->in_lock;
-  m->thread = pthread_self();
-  m->tid = os_thread_id();
-  m->cpuclock = os_thread_clock(m->thread);
+  m_is_here(m);
   store_rel(&m->cpu_known, 1);
   sched.hooks.m_start(m);
   m->nextp = NULL;

@@ -15,6 +15,7 @@
 #define MAX_PROCS 1024
 #define MAX_THREADS 10000              /* workers */
 #define MAX_MS (MAX_THREADS + 256)     /* and the hosts' own */
+#define FAIR_TICK 61                   /* at each the global queue and all timers come first */
 #define SLICE (SECOND / 100)           /* how long one may compute while others wait */
 #define TURN (SECOND / 500)            /* the same for one that was preempted before, while there
                                           are others that were not; and for those */
@@ -160,6 +161,7 @@ int sched_queued (int i);              /* how many wait in the queue of P 'i' */
 bool m_take_back (M *m);               /* its lent P; false: sysmon has taken it */
 M *m_new (bool is_host);               /* NULL: no memory, or too many threads */
 void m_free (M *m);
+void m_is_here (M *m);                 /* its thread is the caller's */
 void m_forget (M *m);                  /* sched.lock held */
 void m_wake (M *m);                    /* wherever it sleeps */
 _Noreturn void m_sleep_for_ever (M *m);

@@ -22,7 +22,6 @@
 #define bytes_of(size) ((size_t)((size) < 256 ? 256 << 10 : 4 << 20))    /* a slab of such blocks */
 #define LARGEST 65536u
 #define NSIZES (LARGEST / SLAB_UNIT)
-#define round_up(size) (((size) + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT)
 
 typedef struct Block { struct Block *next; } Block;
 
@@ -103,7 +102,7 @@ void *slab_alloc (size_t size) {
   Slab **first, *fresh;
   void *p = NULL;
   if (!is_ours(size)) return malloc(size);
-  size = round_up(size);
+  size = slab_round(size);
   first = &slabs.first[size / SLAB_UNIT];
   lock_acquire(&slabs.lock);
   if (*first != NULL) p = take(first, size);
@@ -123,7 +122,7 @@ void slab_free (void *p, size_t size) {
     free(p);
     return;
   }
-  size = round_up(size);
+  size = slab_round(size);
   s = slab_of(p, size);
   first = &slabs.first[size / SLAB_UNIT];
   lock_acquire(&slabs.lock);

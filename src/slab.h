@@ -9,6 +9,7 @@
 #pragma GCC visibility push(hidden)
 
 #define SLAB_UNIT 16u                  /* what sizes are rounded up to */
+#define slab_round(size) (((size) + SLAB_UNIT - 1) / SLAB_UNIT * SLAB_UNIT)
 
 /* Like malloc and free; the size must be told again.  From any thread. */
 void *slab_alloc (size_t size);        /* NULL: no memory */

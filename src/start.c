@@ -194,8 +194,8 @@ static Image *find_by_bytes (Look *k, uint64_t h) {
 }
 
 /*
-** The image for what was looked at; not counted: the slot has it, or the state that it made, or it
-** is '*own'.  '*spare': whose holder's, where references are lent; NULL: one must be taken.
+** The image for what was looked at; not counted: the slot has it, or the state that it made, whose
+** references to be lent are at '*spare' then; or it is '*own', and '*spare' stays.
 */
 static Image *find (Look *k, State *s, Image **own, uint16_t **spare) {
   lua_State *L = k->L;

@@ -67,6 +67,12 @@ lua_CFunction stdlibs_map (lua_CFunction f, const State *to) {
   return f;
 }
 
+void stdlibs_push (lua_State *L, State *s, lua_CFunction f) {
+  f = stdlibs_map(f, s);
+  if (!s->wild && !lazy_is_tame(f)) tame_lost(s);
+  lua_pushcfunction(L, f);
+}
+
 /* Replace what is to be replaced in the library on top. */
 static void put_functions (lua_State *L, State *s, const char *lib) {
   int i;

@@ -45,6 +45,7 @@ int stdlibs_index_string (lua_State *L);  /* ("x").name before that: C function 
 void stdlibs_string (lua_State *L);                  /* see that the string library is open */
 bool stdlibs_is_standard (const char *name);      /* a library of Lua's, or goro itself */
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to);
+void stdlibs_push (lua_State *L, State *s, lua_CFunction f);   /* what it is there */
 
 #pragma GCC visibility pop
 

@@ -120,6 +120,15 @@ int tame_leave (lua_State *L, State *s, lua_KContext ctx, lua_KFunction k) {
   return lua_yieldk(L, 0, ctx, k);
 }
 
+static int again_k (lua_State *L, int status, lua_KContext f) {
+  (void)status;
+  return ((lua_CFunction)f)(L);
+}
+
+int tame_again (lua_State *L, State *s, lua_CFunction f) {
+  return tame_leave(L, s, (lua_KContext)f, again_k);
+}
+
 int tame_leave_with (lua_State *L, State *s, Value *v, lua_KContext ctx, lua_KFunction k) {
   G *g = s->g;
   g->own.elem = *v;

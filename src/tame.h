@@ -31,6 +31,8 @@ static inline bool tame_leaves (lua_State *L, Here h, const Value *v) {
 
 /* Then, before what is not tame: go on in k, on a worker. */
 int tame_leave (lua_State *L, State *s, lua_KContext ctx, lua_KFunction k);
+/* The same: 'f', which is about to do it, is called again. */
+int tame_again (lua_State *L, State *s, lua_CFunction f);
 /* The same with a value just received: k finds it in g->own.elem. */
 int tame_leave_with (lua_State *L, State *s, Value *v, lua_KContext ctx, lua_KFunction k);
 

@@ -36,6 +36,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "debug.h"
+#include "hash.h"
 #include "trace.h"
 
 #define MEMORY 64                      /* MiB, unless GOROTRACEMEM says otherwise */
@@ -335,11 +336,7 @@ void trace_ready (G *g) {
 
 /* ---------------------------------------------------------------- names */
 
-static uint32_t hash (const char *s) {
-  uint32_t h = 2166136261u;
-  while (*s != '\0') h = (h ^ (unsigned char)*s++) * 16777619u;
-  return h;
-}
+static uint32_t hash (const char *s) { return hash_bytes(HASH_FIRST, s, strlen(s)); }
 
 static bool grow_names (void) {        /* trace.lock held */
   uint32_t cap = trace.capnames == 0 ? 64 : 2 * trace.capnames, size = 2 * cap, i, k;

@@ -445,7 +445,8 @@ static void track_name (File *f, uint32_t i) {
 static void head (File *f) {
   uint32_t i;
   str(f, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"
-         "{\"ph\":\"M\",\"cat\":\"__metadata\",\"ts\":0,\"pid\":1,\"tid\":1,\"name\":\"process_name\",\"args\":{\"name\":\"goro\"}}");
+         "{\"ph\":\"M\",\"cat\":\"__metadata\",\"ts\":0,\"pid\":1,\"tid\":1,"
+         "\"name\":\"process_name\",\"args\":{\"name\":\"goro\"}}");
   for (i = 0; i < f->ntracks; i++) track_name(f, i);
 }
 

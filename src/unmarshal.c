@@ -195,9 +195,7 @@ static inline bool get_value (Dec *d) {
     case T_CFN: {
       lua_CFunction f;
       get_word(d, &f);
-      f = stdlibs_map(f, d->s);
-      if (!d->s->wild && !lazy_is_tame(f)) tame_lost(d->s);
-      lua_pushcfunction(L, f);
+      stdlibs_push(L, d->s, f);
       return true;
     }
     case T_OBJ: {
