@@ -121,7 +121,7 @@ $(eval $(call variant,fuzz,build/fuzz,$$(FUZZ_CC),$(fuzz_san) -fsanitize=fuzzer-
 
 build/fuzz/%: tests/fuzz/%.c $(fuzz_objects)
 	@mkdir -p $(@D)
-	$(fuzz_compile) -fsanitize=fuzzer -Wl,--wrap=luaL_loadbufferx -Wl,--wrap=stdlibs_map \
+	$(fuzz_compile) -fsanitize=fuzzer -Wl,--wrap=luaL_loadbufferx -Wl,--wrap=stdlibs_push \
 	  -Wl,-E -o $@ $< $(fuzz_objects) $(FUZZ_LUA_LIBS) $(LDLIBS) -lm -ldl
 FUZZ_LUA_LIBS ?= -Wl,-Bstatic $(LUA_LIBS) -Wl,-Bdynamic
 
