@@ -121,6 +121,7 @@ build = {
         "src/profile.c",
         "src/report.c",
         "src/result.c",
+        "src/rom.c",
         "src/run.c",
         "src/runq.c",
         "src/rwmutex.c",

@@ -287,8 +287,8 @@ describe("goro.stats #sight", function()
   local counters = { "spawned", "switches", "steals", "handoffs", "preemptions", "messages",
     "bytes_marshalled" }
   local now = { "live", "runnable", "maxprocs", "idle_procs", "workers", "parked_workers",
-    "spinning_workers", "compiled", "compile_hits", "searches", "search_hits", "images",
-    "image_bytes" }
+    "spinning_workers", "compiled", "compile_hits", "searches", "search_hits",
+    "code_bytes", "code_loads", "images", "image_bytes" }
 
   it("is a table of integers that are not negative, and no others", function()
     local s = goro.stats()

@@ -34,6 +34,7 @@
 #include <string.h>
 #include "code.h"
 #include "image.h"
+#include "rom.h"
 #include "run.h"
 #include "stdlibs.h"
 #include "verify.h"
@@ -150,7 +151,7 @@ static int fill_function (lua_State *L) {
   luaL_checkstack(L, n + 10, NULL);
   lua_pushcfunction(L, run_body);
   lua_pushcfunction(L, run_handler);
-  if (luaL_loadbufferx(L, img->code, img->len, "=goroutine", "b") != LUA_OK) return lua_error(L);
+  if (rom_load(L, mk->s, img->code, img->len, "=goroutine", true) != LUA_OK) return lua_error(L);
   lua_pushvalue(L, -1);
   keep_set(L, nh + 1);
   for (i = 0; i < n; i++) push_slot(L, mk, 4, i);
@@ -201,7 +202,8 @@ static bool make (Image *img) {
   if (img->arena != NULL) {
     uint32_t i;
     img->L = arena_moved(large, img->arena, L);
-    if (img->function != NULL) img->function = arena_moved(large, img->arena, img->function);
+    if (img->function != NULL && !rom_has(img->function))
+      img->function = arena_moved(large, img->arena, img->function);
     for (i = 0; i < img->nhandles; i++)
       img->handles[i] = arena_moved(large, img->arena, img->handles[i]);
     memcpy(img->lazy, s->lazy, sizeof img->lazy);
@@ -579,6 +581,11 @@ lua_State *image_open (State *s, ArenaPool *pool) {
   s->nuserdata = s->nhandles = img->nhandles;
   state_register(L, s);                /* the key is there: no memory is needed */
   return L;
+}
+
+const void *image_function (const State *s) {
+  const void *f = s->image->function;
+  return f == NULL || rom_has(f) ? f : arena_moved(s->image->arena, s->arena, f);
 }
 
 void image_learn (const State *s) {

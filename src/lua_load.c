@@ -13,6 +13,7 @@
 #include "lua_load.h"
 #include "modimage.h"
 #include "paths.h"
+#include "rom.h"
 
 typedef struct Dump { char *bytes; size_t len, cap; } Dump;
 
@@ -41,12 +42,24 @@ static void keep (lua_State *L, const char *path, const char *mode, const FileId
   else free(d.bytes);
 }
 
-/* The State of 'L', if it is of a goroutine that makes an image of modules; or NULL. */
-static State *maker (lua_State *L) {
+/* The State of 'L', if it is one of goro's and runs; or NULL. */
+static State *state_here (lua_State *L) {
   M *m = sched_m();
   State *s = m != NULL && m->curg != NULL ? m->curg->state : NULL;
-  return s != NULL && rare(s)->making != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX) ?
-         s : NULL;
+  return s != NULL && s->registry == lua_topointer(L, LUA_REGISTRYINDEX) ? s : NULL;
+}
+
+/* The same, if it is of a goroutine that makes an image of modules. */
+static State *maker (lua_State *L) {
+  State *s = state_here(L);
+  return s != NULL && rare(s)->making != NULL ? s : NULL;
+}
+
+/* The dump of a file; what goroutines load of it, they share. */
+static int load_dump (lua_State *L, const Chunk *c, const char *name) {
+  State *s = state_here(L);
+  if (s == NULL) return luaL_loadbufferx(L, c->bytes, c->len, name, "b");
+  return rom_load(L, s, c->bytes, c->len, name, maker(L) != NULL);
 }
 
 /* A goroutine that makes an image of modules is told which files they are from ... */
@@ -73,7 +86,7 @@ int load_file (lua_State *L, const char *path, const char *mode) {
   lua_pushfstring(L, "@%s", path);     /* before there is a reference: it may raise */
   c = chunk_get(path, key, &before);
   if (c != NULL) {
-    status = luaL_loadbufferx(L, c->bytes, c->len, lua_tostring(L, -1), "b");
+    status = load_dump(L, c, lua_tostring(L, -1));
     chunk_unref(c);
     lua_remove(L, -2);
     return status;
@@ -238,7 +251,8 @@ static int push_infos (lua_State *L) {           /* a list of 'n' */
 /*
 ** compiled, compile_hits: source files compiled for require, loadfile and dofile, and loads that
 ** needed none; searches, search_hits: files looked for on a path, and those whose place was
-** remembered; images, image_bytes: of functions and modules, that are ready; module_images: a
+** remembered; code_bytes, code_loads: instructions and line numbers that goroutines share, and loads
+** that found theirs there; images, image_bytes: of functions and modules, that are ready; module_images: a
 ** list, each with modules ("a, b"), state ("counting", "making", "ready", "refused"), reason (why
 ** it was refused), bytes, goroutines (started from it).
 */
@@ -248,11 +262,14 @@ void load_stats (lua_State *L) {
   ModImageInfo *list;
   int n, status;
   PathStats p = path_stats();
+  RomStats r = rom_stats();
   chunk_stats(&c);
   field(L, "compiled", c.compiled);
   field(L, "compile_hits", c.hits);
   field(L, "searches", p.searches);
   field(L, "search_hits", p.hits);
+  field(L, "code_bytes", r.bytes);
+  field(L, "code_loads", r.loads);
   field(L, "images", st.ready);
   field(L, "image_bytes", st.bytes);
   list = image_list_modules(&n);

@@ -206,7 +206,7 @@ static Image *find (Look *k, State *s, Image **own, uint16_t **spare) {
   int i;
   *own = NULL;
   if (code == NULL) return *own = find_by_bytes(k, h);
-  if (s->image != NULL && s->image->function != NULL && arena_moved(s->image->arena, s->arena, s->image->function) == code &&
+  if (s->image != NULL && image_function(s) == code &&
       image_is_for(s->image, &k->slots) && is_kept(L, (int)s->image->nhandles + 1)) {
     *spare = &s->spare_image;
     return s->image;

@@ -10,6 +10,7 @@
 #include "image.h"
 #include "marshal.h"
 #include "modimage.h"
+#include "rom.h"
 #include "run.h"
 #include "start.h"
 #include "stdlibs.h"
@@ -391,6 +392,7 @@ void *state_allocate (void *ud, void *p, size_t osize, size_t nsize) {
   State *s = ud;
   if (fault_lua(p, osize, nsize)) return NULL;
   if (s->L != NULL && fault_collect(p, osize, 1)) return NULL;
+  if (nsize == 0 && rom_has(p)) return NULL;
   if (p == NULL && osize == LUA_TUSERDATA) s->nuserdata++;
   return arena_realloc(s->arena, p, osize, nsize);
 }

@@ -8,6 +8,7 @@
 */
 #include <stdlib.h>
 #include <string.h>
+#include "rom.h"
 #include "stdlibs.h"
 #include "tame.h"
 #include "unmarshal.h"
@@ -93,7 +94,7 @@ static int get_code (Dec *d) {         /* push the function; its number of upval
   int nup;
   lua_Debug ar;
   need(d, n);
-  if (luaL_loadbufferx(L, d->p, n, "=goroutine", "b") != LUA_OK)
+  if (rom_load(L, d->s, d->p, n, "=goroutine", false) != LUA_OK)
     luaL_error(L, "cannot load a function here: %s", lua_tostring(L, -1));
   d->p += n;
   nup = get(d);

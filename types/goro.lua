@@ -775,6 +775,8 @@ function goro.num_goroutine() end
 ---@field compile_hits integer loads that needed no compiler
 ---@field searches integer times that a module's file was looked for on a path
 ---@field search_hits integer those whose answer was remembered and still held
+---@field code_bytes integer instructions and line numbers that goroutines share
+---@field code_loads integer times that a function's, or a file's, were there already
 ---@field images integer images of functions and of modules that are in use
 ---@field image_bytes integer what they take
 ---@field module_images goro.ModuleImage[] sets of modules that goroutines asked for

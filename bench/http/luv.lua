@@ -15,7 +15,7 @@ server:listen(4096, function()
       return
     end
     rest = rest .. data
-    while true do                      -- parses what examples/httpd.lua does
+    while true do                      -- parses the least that is enough for wrk
       local _, stop = rest:find("\r\n\r\n", 1, true)
       if not stop then return end
       local head = rest:sub(1, stop)
@@ -24,8 +24,8 @@ server:listen(4096, function()
       for line in head:gmatch("(.-)\r\n") do
         local name, value = line:match("^([^%s:]+):%s*(.-)%s*$")
         if name and name:lower() == "connection" and value:lower() == "close" then
-        keep = false
-      end
+          keep = false
+        end
       end
       c:write(answer)
       if not keep then

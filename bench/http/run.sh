@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh [seconds [connections...]]: requests per second of the same answer from goro, copas, luv
 # and Go's net/http, driven by wrk in turns; on one core (servers pinned to CPU 0) and on two.
+# copas parses requests by the same code as goro's example; "least" by what is enough for wrk.
 # Figures of shared machines mean something as ratios in one run only; where others use the CPUs
 # as well, look at the processor time each request took.  wrk needs a core as well: what a second
 # one gives shows where an answer costs more than the question, as with a file read for each.
@@ -46,6 +47,8 @@ for c in "$@"; do
   GOROMAXPROCS=1 bench "goro, 1 core" "$c" taskset -c 0 tools/lua examples/httpd.lua --addr 127.0.0.1:0
   [ -z "$copas" ] || LUA_PATH="$(dirname "$copas")/?.lua;;" \
     bench "copas, 1 core" "$c" taskset -c 0 lua5.4 bench/http/copas.lua
+  [ -z "$copas" ] || LUA_PATH="$(dirname "$copas")/?.lua;;" \
+    bench "copas, least, 1 core" "$c" taskset -c 0 lua5.4 bench/http/copas.lua least
   bench "luv, 1 core" "$c" taskset -c 0 lua5.4 bench/http/luv.lua
   if [ -x "$tmp/httpd" ]; then
     GOMAXPROCS=1 bench "Go net/http, 1 core" "$c" taskset -c 0 "$tmp/httpd"
