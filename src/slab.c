@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include "debug.h"
 #include "lock.h"
+#include "platform.h"
 #include "slab.h"
 
 #define bytes_of(size) ((size_t)((size) < 256 ? 256 << 10 : 4 << 20))    /* a slab of such blocks */
@@ -29,11 +30,13 @@ typedef struct Slab {
   struct Slab *next, *prev;            /* [L] with something free, of one size */
   Block *free;                         /* [L] */
   char *top, *end;                     /* [L] never used yet */
+  char *touched;                       /* [L] up to where it was asked of the system */
   uint32_t used;                       /* [L] blocks */
   bool listed;                         /* [L] */
 } Slab;
 
 #define HEAD 128u
+#define AHEAD 16384u
 
 static struct {
   Lock lock;                           /* a free word: needs no init but its rank */
@@ -76,6 +79,7 @@ static Slab *map (size_t slab) {       /* aligned to its size; NULL: no memory *
   if (q + slab != p + 2 * slab) munmap(q + slab, (size_t)(p + slab - q));
   s = (Slab *)q;                       /* all zero */
   s->top = q + HEAD;
+  s->touched = q;
   s->end = q + slab;
   return s;
 }
@@ -84,14 +88,28 @@ static bool is_full (const Slab *s, size_t size) {
   return s->free == NULL && (size_t)(s->end - s->top) < size;
 }
 
-/* A block of a slab with something free. */
-static void *take (Slab **first, size_t size) {    /* slabs.lock held */
+/* New memory is asked for in pieces of a quarter of what the slab uses: a fault for each page would
+** cost more. */
+static size_t ahead (const Slab *s) {
+  size_t n = (size_t)(s->top - (const char *)s) / 4 & ~(size_t)(AHEAD - 1);
+  size_t need = (size_t)(s->top - s->touched), left = (size_t)(s->end - s->touched);
+  if (n < need) n = (need + AHEAD - 1) & ~(size_t)(AHEAD - 1);
+  return n < left ? n : left;
+}
+
+/* A block of a slab with something free.  '*touch': so many bytes from there on are to be touched. */
+static void *take (Slab **first, size_t size, char **from, size_t *touch) {  /* slabs.lock held */
   Slab *s = *first;
   void *p = s->free;
   if (p != NULL) s->free = s->free->next;
   else {
     p = s->top;
     s->top += size;
+    if (s->top > s->touched) {
+      *from = s->touched;
+      *touch = ahead(s);
+      s->touched += *touch;
+    }
   }
   s->used++;
   if (is_full(s, size)) unlist(first, s);
@@ -100,18 +118,23 @@ static void *take (Slab **first, size_t size) {    /* slabs.lock held */
 
 void *slab_alloc (size_t size) {
   Slab **first, *fresh;
+  char *from = NULL;
+  size_t touch = 0;
   void *p = NULL;
   if (!is_ours(size)) return malloc(size);
   size = slab_round(size);
   first = &slabs.first[size / SLAB_UNIT];
   lock_acquire(&slabs.lock);
-  if (*first != NULL) p = take(first, size);
+  if (*first != NULL) p = take(first, size, &from, &touch);
   lock_release(&slabs.lock);
-  if (p != NULL || (fresh = map(bytes_of(size))) == NULL) return p;
-  lock_acquire(&slabs.lock);
-  list(first, fresh);
-  p = take(first, size);
-  lock_release(&slabs.lock);
+  if (p == NULL) {
+    if ((fresh = map(bytes_of(size))) == NULL) return NULL;
+    lock_acquire(&slabs.lock);
+    list(first, fresh);
+    p = take(first, size, &from, &touch);
+    lock_release(&slabs.lock);
+  }
+  if (touch != 0) os_touch(from, touch);
   return p;
 }
 

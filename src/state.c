@@ -392,7 +392,8 @@ void *state_allocate (void *ud, void *p, size_t osize, size_t nsize) {
   State *s = ud;
   if (fault_lua(p, osize, nsize)) return NULL;
   if (s->L != NULL && fault_collect(p, osize, 1)) return NULL;
-  if (nsize == 0 && rom_has(p)) return NULL;
+  if (nsize == 0 && rom_has(p)) return NULL;     /* (it is never resized) */
+  goro_check(!rom_has(p));
   if (p == NULL && osize == LUA_TUSERDATA) s->nuserdata++;
   return arena_realloc(s->arena, p, osize, nsize);
 }

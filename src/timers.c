@@ -1,14 +1,23 @@
 /*
 ** timers.c - 4-ary heaps of deadlines.  Layer 2.
+**
+** The deadlines stand in the heap beside the timers, and the four below one are a line of the cache:
+** a hundred thousand goroutines that sleep have their timers in as many other lines.
 */
 #include <stdlib.h>
+#include <string.h>
 #include "debug.h"
 #include "g.h"
 #include "timers.h"
 
+typedef struct Entry { int64_t when; Timer *t; } Entry;        /* when: the timer's */
+
+#define LINE 64u
+#define SKEW 3u                        /* entries before the heap: 1, 5, 9 ... begin a line */
+
 typedef struct Shard {
   Lock lock;                           /* RANK_TIMERS */
-  Timer **heap;                        /* [L] */
+  Entry *heap;                         /* [L] */
   int32_t n, cap;                      /* [L] */
   _Atomic(int64_t) next;               /* [A] heap[0]'s deadline, FOREVER if none; written under
                                           the lock, read by anybody */
@@ -30,7 +39,7 @@ void timers_free (void) {
     Shard *s = &shards[i];
     lock_acquire(&s->lock);
     if (s->n == 0) {
-      free(s->heap);
+      if (s->heap != NULL) free(s->heap - SKEW);
       s->heap = NULL;
       s->cap = 0;
     }
@@ -38,73 +47,85 @@ void timers_free (void) {
   }
 }
 
-static void place (Shard *s, Timer *t, int32_t i) {
-  s->heap[i] = t;
-  t->index = i + 1;
+static void place (Shard *s, Entry e, int32_t i) {
+  s->heap[i] = e;
+  e.t->index = i + 1;
 }
 
 static void sift_up (Shard *s, int32_t i) {
-  Timer *t = s->heap[i];
+  Entry e = s->heap[i];
   while (i > 0) {
     int32_t up = (i - 1) / 4;
-    if (s->heap[up]->when <= t->when) break;
+    if (s->heap[up].when <= e.when) break;
     place(s, s->heap[up], i);
     i = up;
   }
-  place(s, t, i);
+  place(s, e, i);
 }
 
 static void sift_down (Shard *s, int32_t i) {
-  Timer *t = s->heap[i];
+  Entry e = s->heap[i];
   for (;;) {
     int32_t c = 4 * i + 1, end = c + 4, best = c, k;
     if (c >= s->n) break;
     if (end > s->n) end = s->n;
     for (k = c + 1; k < end; k++)
-      if (s->heap[k]->when < s->heap[best]->when) best = k;
-    if (s->heap[best]->when >= t->when) break;
+      if (s->heap[k].when < s->heap[best].when) best = k;
+    if (s->heap[best].when >= e.when) break;
     place(s, s->heap[best], i);
     i = best;
   }
-  place(s, t, i);
+  place(s, e, i);
+}
+
+/* Put it at the end, where there is room, and where it belongs. */
+static void heap_add (Shard *s, Timer *t, int64_t when) {
+  t->when = when;
+  s->heap[s->n].when = when;
+  s->heap[s->n].t = t;
+  sift_up(s, s->n++);
+}
+
+/* Room for twice as many. */
+static bool heap_grow (Shard *s) {
+  int32_t cap = s->cap ? s->cap * 2 : 64;
+  Entry *h = aligned_alloc(LINE, ((size_t)cap + SKEW + 1) * sizeof *h);       /* (a multiple of it) */
+  if (h == NULL) return false;
+  if (s->heap != NULL) {
+    memcpy(h + SKEW, s->heap, (size_t)s->n * sizeof *h);
+    free(s->heap - SKEW);
+  }
+  s->heap = h + SKEW;
+  s->cap = cap;
+  return true;
 }
 
 static void publish_next (Shard *s) {  /* s->lock held */
-  store_seq(&s->next, s->n > 0 ? s->heap[0]->when : FOREVER);
+  store_seq(&s->next, s->n > 0 ? s->heap[0].when : FOREVER);
 }
 
 static void heap_remove (Shard *s, Timer *t) {     /* s->lock held */
   int32_t i = t->index - 1;
-  Timer *last = s->heap[--s->n];
-  goro_check(s->heap[i] == t);
+  Entry last = s->heap[--s->n];
+  goro_check(s->heap[i].t == t);
   t->index = 0;
-  if (last != t) {
+  if (last.t != t) {
     place(s, last, i);
-    if (i > 0 && s->heap[(i - 1) / 4]->when > last->when) sift_up(s, i);
+    if (i > 0 && s->heap[(i - 1) / 4].when > last.when) sift_up(s, i);
     else sift_down(s, i);
   }
 }
 
 bool timer_add (Timer *t, int64_t when, int shard) {
   Shard *s = &shards[shard & (NTIMERSHARDS - 1)];
-  bool ok = true;
+  bool ok;
   lock_acquire(&s->lock);
-  if (s->n == s->cap) {
-    int32_t cap = s->cap ? s->cap * 2 : 64;
-    Timer **h = realloc(s->heap, (size_t)cap * sizeof *h);
-    if (h == NULL) {
-      ok = false;
-      goto out;
-    }
-    s->heap = h;
-    s->cap = cap;
+  ok = s->n < s->cap || heap_grow(s);
+  if (ok) {
+    t->shard = (int16_t)(shard & (NTIMERSHARDS - 1));
+    heap_add(s, t, when);
+    publish_next(s);
   }
-  t->when = when;
-  t->shard = (int16_t)(shard & (NTIMERSHARDS - 1));
-  place(s, t, s->n++);
-  sift_up(s, t->index - 1);
-  publish_next(s);
-out:
   lock_release(&s->lock);
   return ok;
 }
@@ -127,8 +148,8 @@ int timers_expire (int shard, int64_t now, GList *ready) {
   int n = 0;
   if (load_rlx(&s->next) > now) return 0;
   lock_acquire(&s->lock);
-  while (s->n > 0 && s->heap[0]->when <= now) {
-    Timer *t = s->heap[0];
+  while (s->n > 0 && s->heap[0].when <= now) {
+    Timer *t = s->heap[0].t;
     heap_remove(s, t);
     t->fire(t, now, ready);
     n++;
@@ -159,9 +180,7 @@ int64_t timers_next_all (void) {
 void timer_again (Timer *t, int64_t when) {
   Shard *s = &shards[t->shard];
   lock_check_held(&s->lock);
-  t->when = when;                      /* (there is room: it was in the heap just now) */
-  place(s, t, s->n++);
-  sift_up(s, t->index - 1);
+  heap_add(s, t, when);                /* (there is room: it was in the heap just now) */
 }
 
 /* Take out one of the host's, if there is any. */
@@ -170,7 +189,7 @@ static bool take_one (Shard *s, Host *owner, Timer **t, void (**drop) (Timer *))
   bool found = false;
   lock_acquire(&s->lock);
   for (k = s->n - 1; k >= 0 && !found; k--) {
-    OwnedTimer *o = (OwnedTimer *)s->heap[k];
+    OwnedTimer *o = (OwnedTimer *)s->heap[k].t;
     found = o->t.owned && o->owner == owner;
     if (found) {
       *t = &o->t;
