@@ -37,6 +37,7 @@ typedef struct Slab {
 
 #define HEAD 128u
 #define AHEAD 16384u
+#define MAX_AHEAD 131072u
 
 static struct {
   Lock lock;                           /* a free word: needs no init but its rank */
@@ -93,6 +94,7 @@ static bool is_full (const Slab *s, size_t size) {
 static size_t ahead (const Slab *s) {
   size_t n = (size_t)(s->top - (const char *)s) / 4 & ~(size_t)(AHEAD - 1);
   size_t need = (size_t)(s->top - s->touched), left = (size_t)(s->end - s->touched);
+  if (n > MAX_AHEAD) n = MAX_AHEAD;
   if (n < need) n = (need + AHEAD - 1) & ~(size_t)(AHEAD - 1);
   return n < left ? n : left;
 }
