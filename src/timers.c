@@ -17,7 +17,8 @@ typedef struct Entry { int64_t when; Timer *t; } Entry;        /* when: the time
 
 typedef struct Shard {
   Lock lock;                           /* RANK_TIMERS */
-  Entry *heap;                         /* [L] */
+  Entry *heap;                         /* [L] in 'mem', SKEW entries from its begin */
+  Entry *mem;                          /* [L] */
   int32_t n, cap;                      /* [L] */
   _Atomic(int64_t) next;               /* [A] heap[0]'s deadline, FOREVER if none; written under
                                           the lock, read by anybody */
@@ -39,8 +40,8 @@ void timers_free (void) {
     Shard *s = &shards[i];
     lock_acquire(&s->lock);
     if (s->n == 0) {
-      if (s->heap != NULL) free(s->heap - SKEW);
-      s->heap = NULL;
+      free(s->mem);
+      s->heap = s->mem = NULL;
       s->cap = 0;
     }
     lock_release(&s->lock);
@@ -91,10 +92,9 @@ static bool heap_grow (Shard *s) {
   int32_t cap = s->cap ? s->cap * 2 : 64;
   Entry *h = aligned_alloc(LINE, ((size_t)cap + SKEW + 1) * sizeof *h);       /* (a multiple of it) */
   if (h == NULL) return false;
-  if (s->heap != NULL) {
-    memcpy(h + SKEW, s->heap, (size_t)s->n * sizeof *h);
-    free(s->heap - SKEW);
-  }
+  if (s->n > 0) memcpy(h + SKEW, s->heap, (size_t)s->n * sizeof *h);
+  free(s->mem);
+  s->mem = h;
   s->heap = h + SKEW;
   s->cap = cap;
   return true;

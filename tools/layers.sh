@@ -8,7 +8,7 @@ table='
 2 g runq chunks paths timers netpoll netpoll_* msg class result
 3 sched forked world stats trace tracefile proc m guest park waitq handoff sysmon host
 4 chan select waitgroup task mutex rwmutex sync smap alarm fdwait context errgroup sigchan conn lookup
-5 tame report tracename profile service leaks hostlook argerr check code handle lazy stdlibs state image fit modimage verify start run costate marshal plain encode encode_* unmarshal unmarshal_* classes proto modref
+5 tame report tracename profile service leaks hostlook argerr check code handle lazy stdlibs state rom image fit modimage verify start run costate marshal plain encode encode_* unmarshal unmarshal_* classes proto modref
 6 lua_*
 '
 cd "$(dirname "$0")/.." || exit 2
