@@ -152,10 +152,7 @@ test: deps-test                             ## specs on 1, 2 and 8 processors, C
 	$(MAKE) --no-print-directory rock
 
 specs: $(release_build)                        ## the specs alone (SPECS=file, PROCS="1 2 8")
-	@status=0; for n in $(PROCS); do \
-	  echo "== specs, GOROMAXPROCS=$$n"; \
-	  GOROMAXPROCS=$$n $(call busted,$(if $(SPECS),,--exclude-tags=lifecycle$(comma)valgrind)) || status=1; \
-	done; exit $$status
+	@tools/specs.sh "$(PROCS)" $(call busted,$(if $(SPECS),,--exclude-tags=lifecycle$(comma)valgrind))
 
 lifecycle: $(release_build)                    ## how processes end (LIFE=100 times each), valgrind
 	GOROLIFE=$(LIFE) timeout --foreground -k 10 1200 tools/lua tools/busted.lua --ignore-lua \
