@@ -53,6 +53,35 @@ describe("a goroutine's image", function()
     end
   end)
 
+  it("has the libraries that its function names, each goroutine its own", function()
+    each({ "1,x,2", true, true, true, nil, 17, "xyz", n = 7 }, function()
+      local before = rawget(string, "mine")
+      rawset(string, "mine", true)
+      local n = 0
+      for name, f in pairs(string) do
+        if name ~= "mine" and type(f) == "function" then n = n + 1 end
+      end
+      return table.concat({ 1, "x", 2 }, ","), rawequal(string, require("string")),
+        rawequal(getmetatable("").__index, string), rawequal(package.loaded.table, table),
+        before, n, ("X"):lower() .. utf8.char(121, 122)
+    end)
+  end)
+
+  it("has them, too, where goroutines that start by messages opened them before", function()
+    local out = goro.chan(1)
+    local config = { word = "a b c" }                -- (a table: no image of the function)
+    for i = 1, ROUNDS do
+      goro.go(function()
+        local first = config.word:match("%a")
+        local ok = rawequal(string, require("string")) and rawget(string, "mine") == nil and
+          rawequal(getmetatable("").__index, string) and table.concat({ first, "b" }) == "ab"
+        rawset(string, "mine", true)
+        out:send(ok)
+      end)
+      assert.is_true(out:recv(), "round " .. i)
+    end
+  end)
+
   it("takes nil, no argument, and more or fewer from one time to the next", function()
     local out = goro.chan(1)
     local function f(...)

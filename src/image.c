@@ -51,7 +51,8 @@
 enum { COUNTING, MAKING, READY, REFUSED };       /* Image.phase */
 
 static Image plain;                    /* [I] after image_init */
-static bool there;
+static Image rich;                     /* the same with 'string' and 'table' prepared; its phase says */
+static bool there, always_rich;        /* [I] */
 static uint32_t make_at = MAKE_AT, modules_at = MODULES_AT;    /* [I] */
 static bool logging;                   /* [I] */
 
@@ -108,6 +109,14 @@ static int fill_plain (lua_State *L) {
   return 0;
 }
 
+static int fill_rich (lua_State *L) {
+  Making *mk = lua_touserdata(L, 1);
+  lua_settop(L, 0);
+  image_fill_plain(L, NULL);
+  stdlibs_prepare_common(L, mk->s);
+  return 0;
+}
+
 /* Push what stands in slot 'i'; earlier slots' values stand from 'base' on. */
 static void push_slot (lua_State *L, Making *mk, int base, int i) {
   Image *img = mk->img;
@@ -147,6 +156,7 @@ static int fill_function (lua_State *L) {
   keep_table(L, nh + 1);
   lua_pushglobaltable(L);
   lazy_put_mentioned(L, mk->s, -1, img->code, img->len);
+  stdlibs_prepare_mentioned(L, mk->s, img->code, img->len);
   lua_settop(L, 0);
   luaL_checkstack(L, n + 10, NULL);
   lua_pushcfunction(L, run_body);
@@ -188,7 +198,7 @@ static bool make (Image *img) {
   large = s->arena = arena_new(TEMPLATE_SIZE, true);
   if (large != NULL && (L = lua_newstate(state_allocate, s)) != NULL) {
     state_prepare(L);
-    lua_pushcfunction(L, img->code == NULL ? fill_plain : fill_function);
+    lua_pushcfunction(L, img == &plain ? fill_plain : img == &rich ? fill_rich : fill_function);
     lua_pushlightuserdata(L, &mk);
     if (lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK && is_function_kept(L, img)) {
       lua_gc(L, LUA_GCCOLLECT, 0);
@@ -570,9 +580,31 @@ ImageStats image_stats (void) {
 
 /* ---------------------------------------------------------------- goroutines */
 
+/*
+** Goroutines that start by messages are copies of the plain image, or of the rich one where others
+** that were started there opened a library that it has.
+*/
+static bool is_rich (const State *s) {
+  uint32_t phase = COUNTING;
+  if (!always_rich && (s->origin == NULL || load_rlx(&s->origin->rich) == 0)) return false;
+  if (load_rlx(&rich.phase) == COUNTING && cas_acqrel(&rich.phase, &phase, MAKING)) {
+    bool ok = make(&rich) && check(&rich, NULL);
+    if (!ok) drop(&rich);
+    store_rel(&rich.phase, ok ? READY : REFUSED);
+  }
+  return load_acq(&rich.phase) == READY;
+}
+
+static Image *image_of (const State *s) {
+  return s->image != NULL ? s->image : s->rich ? &rich : &plain;
+}
+
 lua_State *image_open (State *s, ArenaPool *pool) {
-  Image *img = s->image != NULL ? s->image : &plain;
-  lua_State *L = copy(img, img->arena, s, load_rlx(&img->slack), pool);
+  Image *img;
+  lua_State *L;
+  if (s->image == NULL) s->rich = is_rich(s);
+  img = image_of(s);
+  L = copy(img, img->arena, s, load_rlx(&img->slack), pool);
   if (L == NULL) return NULL;
   s->lazy_libs = true;
   s->asleep = img->modules;
@@ -589,7 +621,7 @@ const void *image_function (const State *s) {
 }
 
 void image_learn (const State *s) {
-  Image *img = s->image != NULL ? s->image : &plain;
+  Image *img = image_of(s);
   size_t need = arena_need(s->arena) - arena_size(img->arena);
   if (need > MAX_SLACK) need = MAX_SLACK;
   if (need > load_rlx(&img->slack)) store_rlx(&img->slack, (uint32_t)need);
@@ -605,7 +637,8 @@ void image_init (void) {
   const char *how = getenv("GOROIMAGE");
   lock_init(&images.lock, RANK_LEAF);
   if ((how != NULL && strcmp(how, "0") == 0) || !stdlibs_can_be_lazy()) return;
-  if (how != NULL && strstr(how, "always") != NULL) make_at = modules_at = 1;
+  always_rich = how != NULL && strstr(how, "always") != NULL;
+  if (always_rich) make_at = modules_at = 1;
   logging = how != NULL && strstr(how, "log") != NULL;
   there = make(&plain) && check(&plain, NULL);
 }

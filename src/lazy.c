@@ -97,8 +97,7 @@ bool lazy_is_done (const State *s, int which, const char *name) {
 }
 
 /* Entry 'i' into the table at 't', if it was never there; pushed. */
-static void put (lua_State *L, int t, int which, int i) {
-  State *s = here(L).s;
+static void put (lua_State *L, State *s, int t, int which, int i) {
   LazyEntry *e = &specs[which].e[i];
   if (is_done(s, which, i)) {
     lua_pushstring(L, e->name);
@@ -129,7 +128,7 @@ static int get_field (lua_State *L, int which) {
   if ((i < 0 || !specs[which].tame[i]) && tame_guest(s, L))
     return tame_leave(L, s, which, get_field_k);
   if (i < 0) return stdlibs.goro_index(L);
-  put(L, 1, which, i);
+  put(L, s, 1, which, i);
   return 1;
 }
 
@@ -230,7 +229,7 @@ void lazy_fill (lua_State *L, int idx) {
   if (which < 0) return;
   idx = lua_absindex(L, idx);
   for (i = 0; i < specs[which].n; i++) {
-    put(L, idx, which, i);
+    put(L, here(L).s, idx, which, i);
     lua_pop(L, 1);
   }
   if (which == LAZY_GORO) {            /* its parts are still loaded at first use */
@@ -254,11 +253,8 @@ void lazy_put_mentioned (lua_State *L, State *s, int idx, const char *code, size
   for (i = 0; i < specs[which].n; i++) {
     LazyEntry *e = &specs[which].e[i];
     if (e->f == NULL || is_done(s, which, i) || !code_mentions(code, len, e->name)) continue;
-    lua_pushstring(L, e->name);
-    if (!specs[which].tame[i]) tame_lost(s);
-    lua_pushcfunction(L, e->f);
-    lua_rawset(L, idx);
-    set_done(s, which, i);
+    put(L, s, idx, which, i);
+    lua_pop(L, 1);
   }
 }
 
@@ -270,7 +266,7 @@ void lazy_get (lua_State *L, int idx, const char *name) {
     int i = find(which, name, strlen(name));
     if (i >= 0) {
       lua_pop(L, 1);
-      put(L, idx, which, i);
+      put(L, here(L).s, idx, which, i);
     }
   }
 }
@@ -313,7 +309,7 @@ static int l_rawget (lua_State *L) {
   if ((which = which_lazy(L, 1)) >= 0) {
     int i = find_key(L, which, 2);
     if (i >= 0) {
-      put(L, 1, which, i);
+      put(L, here(L).s, 1, which, i);
       return 1;
     }
   }

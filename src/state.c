@@ -294,6 +294,7 @@ Origin *origin_here (lua_State *L, State *s) {
     o = malloc(sizeof *o);
     if (o == NULL) return NULL;
     store_rlx(&o->refs, 1);
+    store_rlx(&o->rich, 0);
     o->line = ar.currentline;
     memcpy(o->src, ar.short_src, sizeof o->src);
     origin_unref_n(r->latest, 1u + s->spare_origin);

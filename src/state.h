@@ -32,6 +32,7 @@ typedef struct Heritage {
 /* Where a goroutine was started; shared by all that were started there. */
 typedef struct Origin {
   _Atomic(uint32_t) refs;
+  _Atomic(uint32_t) rich;              /* [A] one of them opened a plain library (image.c) */
   int line;
   char src[LUA_IDSIZE];                /* "" if unknown */
 } Origin;
@@ -93,6 +94,7 @@ typedef struct State {
   bool must_close;                     /* [O] something in it has a finaliser */
   bool wild;                           /* [O] it holds what no guest may (tame.c) */
   bool imaged;                         /* [I] it starts by start.image */
+  bool rich;                           /* [I] once open: a copy of the rich image */
   uint16_t spare_image;                /* [O] references more than one, for goroutines that it */
   uint16_t spare_heritage;             /* starts: to 'image', 'heritage', 'rare->latest' (lend) */
   uint16_t spare_origin;

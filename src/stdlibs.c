@@ -156,9 +156,96 @@ void stdlibs_loaded (lua_State *L) {
   lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
 }
 
+/* ---------------------------------------------------------------- prepared */
+
+/*
+** A template may hold libraries that are nothing but tables and C functions.  They stand in
+** registry[&prepared_key], the metatable of strings beside them, and become known to the script
+** when it first asks for them: it is then that a state is no longer tame.  (math and io make
+** userdata; what package and os hold differs from goroutine to goroutine.)
+*/
+static const char prepared_key = 0;
+static const char *const plain[] = { LUA_STRLIBNAME, LUA_TABLIBNAME, LUA_UTF8LIBNAME, LUA_COLIBNAME };
+#define NPLAIN (sizeof plain / sizeof *plain)
+
+static bool is_plain (const char *name) {
+  size_t i;
+  for (i = 0; i < NPLAIN; i++)
+    if (same(plain[i], name)) return true;
+  return false;
+}
+
+static void push_lib (lua_State *L, State *s, const char *name) {      /* anew */
+  int i;
+  for (i = 0; !same(libs[i].name, name); i++) continue;
+  lua_pushcfunction(L, libs[i].func);
+  lua_pushstring(L, name);
+  lua_call(L, 1, 1);
+  put_replaced(L, s, name);
+}
+
+static void prepare (lua_State *L, State *s, const char *name) {
+  int top = lua_gettop(L);
+  stdlibs_loaded(L);
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &prepared_key) != LUA_TTABLE) {
+    lua_createtable(L, 1, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &prepared_key);
+    lua_replace(L, top + 2);
+  }
+  lua_pushliteral(L, "");
+  lua_getmetatable(L, -1);
+  push_lib(L, s, name);
+  lua_setfield(L, top + 2, name);
+  if (same(name, LUA_STRLIBNAME)) {
+    lua_getmetatable(L, top + 3);
+    lua_rawseti(L, top + 2, 1);
+    lua_setmetatable(L, top + 3);      /* the lazy one again */
+  }
+  lua_settop(L, top);
+}
+
+static bool push_prepared (lua_State *L, const char *name) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &prepared_key) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    return false;
+  }
+  lua_pushstring(L, name);
+  if (lua_rawget(L, -2) != LUA_TTABLE) {
+    lua_pop(L, 2);
+    return false;
+  }
+  if (same(name, LUA_STRLIBNAME)) {
+    lua_pushliteral(L, "");
+    lua_rawgeti(L, -3, 1);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+  }
+  lua_remove(L, -2);
+  return true;
+}
+
+void stdlibs_prepare_common (lua_State *L, State *s) {
+  prepare(L, s, LUA_STRLIBNAME);
+  prepare(L, s, LUA_TABLIBNAME);
+}
+
+void stdlibs_prepare_mentioned (lua_State *L, State *s, const char *code, size_t len) {
+  static const char *const methods[] = { "gsub", "gmatch", "format", "match", "find", "sub", "rep",
+                                         "byte", "lower", "upper", NULL };
+  size_t i, k;
+  for (i = 0; i < NPLAIN; i++) {
+    bool is = code_mentions(code, len, plain[i]);
+    for (k = 0; i == 0 && !is && methods[k] != NULL; k++) is = code_mentions(code, len, methods[k]);
+    if (is) prepare(L, s, plain[i]);
+  }
+}
+
+/* ---------------------------------------------------------------- opened */
+
 /* Push the library 'name', opened if it was not. */
 static void make_lib (lua_State *L, State *s, const char *name) {
-  int i, require = 0;
+  int require = 0;
   stack_room(L, LUA_MINSTACK);
   stdlibs_loaded(L);
   lua_pushstring(L, name);
@@ -168,7 +255,8 @@ static void make_lib (lua_State *L, State *s, const char *name) {
   }
   lua_pop(L, 1);
   if (!tame_library(name)) tame_lost(s);
-  for (i = 0; strcmp(libs[i].name, name) != 0; i++) continue;
+  if (s->origin != NULL && load_rlx(&s->origin->rich) == 0 && is_plain(name))
+    store_rlx(&s->origin->rich, 1);
   if (strcmp(name, LUA_LOADLIBNAME) == 0 && lazy_is_done(s, LAZY_G, "require")) {
     lua_pushglobaltable(L);            /* luaopen_package sets it: keep the script's */
     lua_pushliteral(L, "require");
@@ -176,12 +264,9 @@ static void make_lib (lua_State *L, State *s, const char *name) {
     lua_remove(L, -2);
     require = lua_gettop(L);
   }
-  lua_pushcfunction(L, libs[i].func);
-  lua_pushstring(L, name);
-  lua_call(L, 1, 1);
+  if (!push_prepared(L, name)) push_lib(L, s, name);
   lua_pushvalue(L, -1);
   lua_setfield(L, require ? require - 1 : -3, name);           /* package.loaded */
-  put_replaced(L, s, name);
   if (strcmp(name, LUA_MATHLIBNAME) == 0) seed_random(L);
   if (strcmp(name, LUA_LOADLIBNAME) == 0) heritage_package(L, s);
   if (require) {

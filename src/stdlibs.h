@@ -45,6 +45,10 @@ int stdlibs_index_string (lua_State *L);  /* ("x").name before that: C function 
 void stdlibs_string (lua_State *L);                  /* see that the string library is open */
 bool stdlibs_is_standard (const char *name);      /* a library of Lua's, or goro itself */
 lua_CFunction stdlibs_map (lua_CFunction f, const State *to);
+/* In a template: libraries that hold tables and C functions only are made, but not opened yet: those
+** that 'code' mentions, or whose functions it seems to call; or string and table. */
+void stdlibs_prepare_mentioned (lua_State *L, State *s, const char *code, size_t len);
+void stdlibs_prepare_common (lua_State *L, State *s);
 void stdlibs_push (lua_State *L, State *s, lua_CFunction f);   /* what it is there */
 
 #pragma GCC visibility pop
