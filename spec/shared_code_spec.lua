@@ -114,6 +114,33 @@ describe("code that goroutines share", function()
     assert.equal("done\n", out)
   end)
 
+  it("is bounded also in what is kept to know it by", function()
+    local out = script.ok([[
+      local goro = require "goro"
+      local text = ("x"):rep(12000)
+      local function make(k, lines, text)                -- a dump of much text, or not
+        local code = ("if n == -1 then n = n * 3 end\n"):rep(lines)
+        return load(("local function f(n) %s return n + #%q - #%q end return f"):format(code,
+          k .. text, tostring(k)), "=text")()
+      end
+      local function share(f)
+        local held, before = { f }, goro.stats().code_bytes
+        for i = 1, 4 do
+          assert(select(2, assert(goro.async(function() return held[1](i) end):wait())) >= i)
+        end
+        return goro.stats().code_bytes - before
+      end
+      print("little of it", share(make(0, 4, text)))
+      local kept = 0
+      for k = 1, 800 do
+        local f = make(k, 90, text .. text)
+        if share(f) > 0 then kept = kept + #string.dump(f) end
+      end
+      print("dumps", kept > 11 << 20 and kept <= 12 << 20 or kept)
+    ]])
+    assert.equal("little of it\t0\ndumps\ttrue\n", out)
+  end)
+
   it("of a module's file is shared by all that require it", function()
     local dir = os.tmpname()
     os.remove(dir)

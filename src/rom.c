@@ -21,24 +21,28 @@
 **
 ** FREEING.  Lua frees the array with its prototype, by the allocator, which knows by the address
 ** that it is none of its own (state.c).  Nothing in 'rom' is ever freed: who still reads it is not
-** known.  Hence a dump is kept only when it was loaded KEEP_AT times, and 4 MB are all there is.
+** known.  Hence a dump is kept only when it was loaded KEEP_AT times, and 4 MB are all there is; and
+** 12 for the recipes, since a dump may be all strings.
 **
 ** REJECTED.  Counting who uses an array: states are dropped without being closed.  Giving Lua the
 ** shared array while it loads: it would write into what others read.
 */
 #include <stdlib.h>
 #include <string.h>
+#include "poison.h"
 #include "rom.h"
 
 #define MAX_BLOCKS 1024                /* of one load */
 #define MIN_ARRAY 24u                  /* bytes worth sharing */
 #define MIN_DUMP 300u
 #define MAX_DUMP (256u << 10)
+#define MAX_HELD (12u << 20)            /* bytes of recipes */
+#define MAX_RATIO 16                   /* a recipe's bytes to those that are shared */
 #define KEEP_AT 3
 #define NSLOTS 1024u                   /* a power of two */
 #define PROBES 4u
 
-char rom[ROM_SIZE];
+_Alignas(64) char rom[ROM_SIZE];
 
 typedef struct Block { char *p; size_t size; } Block;          /* p NULL: freed meanwhile */
 
@@ -53,6 +57,7 @@ typedef struct Part {                  /* an array that is kept */
   uint16_t array, holder;              /* numbers of blocks */
   uint32_t word;                       /* of the holder, which points to it */
   uint32_t size;
+  uint32_t found;                      /* such words, while it is made */
   const char *kept;                    /* in rom */
 } Part;
 
@@ -62,6 +67,7 @@ typedef struct Recipe {
   int nblocks, n;
   Part part[];
 } Recipe;
+#define recipe_size(n) (sizeof(Recipe) + (size_t)(n) * sizeof(Part))
 
 typedef struct Slot {
   _Atomic(uint64_t) key;               /* [A] 0: free */
@@ -75,6 +81,7 @@ static const Recipe none;              /* it cannot be shared */
 static struct {
   Lock lock;                           /* RANK_LEAF */
   size_t used;                         /* [L] of rom */
+  size_t held;                         /* [L] bytes of recipes, with their dumps */
   uint64_t recipes;                    /* [L] */
   _Atomic(uint64_t) loads;             /* [A] */
 } kept = { .lock = { .rank = RANK_LEAF } };
@@ -86,8 +93,10 @@ static bool is_object (size_t kind) {
          kind == LUA_TUSERDATA || kind == LUA_TTHREAD;
 }
 
+static uintptr_t hash_of (uintptr_t p) { return p / 8 ^ p / 8192; }
+
 static uint64_t *met_word (Record *r, const void *p, uint64_t *bit) {
-  uintptr_t h = (uintptr_t)p / 8 ^ (uintptr_t)p / 8192;
+  uintptr_t h = hash_of((uintptr_t)p);
   *bit = UINT64_C(1) << h % 64;
   return &r->met[h / 64 % 16];
 }
@@ -123,18 +132,35 @@ static void *allocate (void *ud, void *p, size_t osize, size_t nsize) {
 
 static uintptr_t *word_of (const Block *b, uint32_t i) { return (uintptr_t *)(void *)b->p + i; }
 
-/* The one word of the blocks that holds the address of block 'array'; false: there is not one. */
-static bool find_holder (const Record *r, int array, Part *part) {
-  int i, found = 0;
+/* Find the one word of the blocks that holds each array's address; an array is left out if there is
+** not one.  (There may be some 100,000 words: hence a table.) */
+static void find_holders (const Record *r, Recipe *c) {
+  uint16_t table[2 * MAX_BLOCKS] = { 0 };          /* by address: a part's number + 1 */
+  int i, j, n = 0;
   uint32_t k;
+  uintptr_t h;
+#define next_in_table(h) (((h) + 1) % (2 * MAX_BLOCKS))
+#define first_in_table(w) (hash_of(w) % (2 * MAX_BLOCKS))
+  for (j = 0; j < c->n; j++) {
+    h = first_in_table((uintptr_t)r->block[c->part[j].array].p);
+    while (table[h] != 0) h = next_in_table(h);
+    table[h] = (uint16_t)(j + 1);
+  }
   for (i = 0; i < r->n; i++)
-    for (k = 0; r->block[i].p != NULL && k < r->block[i].size / sizeof(uintptr_t); k++)
-      if (*word_of(&r->block[i], k) == (uintptr_t)r->block[array].p && i != array) {
-        found++;
+    for (k = 0; r->block[i].p != NULL && k < r->block[i].size / sizeof(uintptr_t); k++) {
+      uintptr_t w = *word_of(&r->block[i], k);
+      poison_peek(&w, sizeof w);       /* (it may be what lies between a structure's members) */
+      for (h = first_in_table(w); table[h] != 0; h = next_in_table(h)) {
+        Part *part = &c->part[table[h] - 1];
+        if ((uintptr_t)r->block[part->array].p != w || i == part->array) continue;
+        part->found++;
         part->holder = (uint16_t)i;
         part->word = k;
       }
-  return found == 1;
+    }
+  for (j = 0; j < c->n; j++)
+    if (c->part[j].found == 1) c->part[n++] = c->part[j];
+  c->n = n;
 }
 
 typedef struct Making { const Record *r; Recipe *recipe; } Making;
@@ -147,7 +173,7 @@ static int see_block (lua_State *L, const void *p, size_t n, void *ud) {
   (void)L;
   if (n < MIN_ARRAY) return 0;
   for (i = 0; i < r->n && (r->block[i].p != p || r->block[i].size != n); i++) continue;
-  if (i < r->n && find_holder(r, i, &c->part[c->n])) {
+  if (i < r->n) {
     c->part[c->n].array = (uint16_t)i;
     c->part[c->n].size = (uint32_t)n;
     c->n++;
@@ -155,17 +181,20 @@ static int see_block (lua_State *L, const void *p, size_t n, void *ud) {
   return 0;
 }
 
-/* Copy the arrays into rom.  false: there is no room. */
+/* Copy the arrays into rom.  false: there is no room, or the recipe is too large for what it is. */
 static bool keep_arrays (const Record *r, Recipe *c) {
-  size_t need = 0;
+  size_t need = 0, own = recipe_size(c->n) + c->len;
   char *to;
   int i;
   for (i = 0; i < c->n; i++) need += (c->part[i].size + 15u) & ~(size_t)15;
   lock_acquire(&kept.lock);
   to = rom + kept.used;
-  if (need > ROM_SIZE - kept.used) need = 0;
+  if (need < own / MAX_RATIO || need > ROM_SIZE - kept.used || own > MAX_HELD - kept.held) need = 0;
   kept.used += need;
-  kept.recipes += need > 0;
+  if (need > 0) {
+    kept.held += own;
+    kept.recipes++;
+  }
   lock_release(&kept.lock);
   for (i = 0; i < c->n && need > 0; i++) {
     memcpy(to, r->block[c->part[i].array].p, c->part[i].size);
@@ -185,7 +214,7 @@ static const Recipe *recipe_new (lua_State *L, const Record *r, const char *dump
   Making mk = { r, NULL };
   Recipe *c;
   if (r->n > MAX_BLOCKS) return &none;
-  c = mk.recipe = calloc(1, sizeof *c + (size_t)r->n * sizeof *c->part);
+  c = mk.recipe = calloc(1, recipe_size(r->n));
   if (c == NULL || (c->dump = malloc(len)) == NULL) {
     recipe_free(c);
     return NULL;
@@ -194,7 +223,11 @@ static const Recipe *recipe_new (lua_State *L, const Record *r, const char *dump
   c->len = len;
   c->nblocks = r->n;
   lua_dump(L, see_block, &mk, 0);
-  if (c->n > 0 && keep_arrays(r, c)) return c;
+  find_holders(r, c);
+  if (c->n > 0 && keep_arrays(r, c)) {
+    Recipe *fit = realloc(c, recipe_size(c->n));   /* (it was made for all blocks) */
+    return fit != NULL ? fit : c;
+  }
   recipe_free(c);
   return &none;
 }
@@ -257,10 +290,13 @@ static Slot *slot_of (uint64_t key) {
   return spare;
 }
 
-/* The recipe for the load of 'dump' that 'r' is, made now; NULL: no memory. */
+/* The recipe for the load of 'dump' that 'r' is, made now; NULL: no memory, or the slot is another
+** dump's meanwhile. */
 static const Recipe *recipe_made (lua_State *L, Slot *slot, const Record *r, const char *dump,
                                   size_t len) {
-  const Recipe *c = recipe_new(L, r, dump, len), *other = NULL;
+  const Recipe *c, *other = NULL;
+  if (load_rlx(&slot->key) != key_of(dump, len)) return NULL;
+  c = recipe_new(L, r, dump, len);
   if (c == NULL || cas_acqrel(&slot->recipe, &other, c)) return c;
   if (c != &none) recipe_free((Recipe *)c);        /* (what it kept stays: two at once are rare) */
   return other;
