@@ -38,11 +38,43 @@ static void *use (void *arg) {
   return NULL;
 }
 
+/* Some slabs of each size, written whole: what is asked for ahead is nobody's but who gets it. */
+#define STEP 31u
+static void fill (size_t size) {
+  size_t n = (size < 256 ? 600u << 10 : 9u << 20) / size, words = size / sizeof(uint32_t), i, k;
+  uint32_t **all = calloc(n, sizeof *all);
+  CHECK(all != NULL);
+  for (i = 0; i < n; i++) {
+    CHECK((all[i] = slab_alloc(size)) != NULL);
+    for (k = 0; k < words; k += STEP) all[i][k] = (uint32_t)i;
+    if (i % 3 == 2) {                  /* used again among what is new */
+      slab_free(all[i - 1], size);
+      CHECK((all[i - 1] = slab_alloc(size)) != NULL);
+      for (k = 0; k < words; k += STEP) all[i - 1][k] = (uint32_t)(i - 1);
+    }
+  }
+  for (i = 0; i < n; i++)
+    for (k = 0; k < words; k += STEP) CHECK(all[i][k] == i);
+  for (i = 0; i < n; i += 2) slab_free(all[i], size);
+  for (i = 1; i < n; i += 2) slab_free(all[i], size);
+  free(all);
+}
+
+static void *fill_all (void *arg) {
+  static const size_t sizes[] = { 16, 40, 255, 256, 4096, 5008, 16384, 40000, 65520, 65536 };
+  unsigned i;
+  (void)arg;
+  for (i = 0; i < sizeof sizes / sizeof *sizes; i++) fill(sizes[i]);
+  return NULL;
+}
+
 int main (void) {
   pthread_t t[4];
   uintptr_t i;
   for (i = 0; i < 4; i++) CHECK(pthread_create(&t[i], NULL, use, (void *)i) == 0);
   for (i = 0; i < 4; i++) pthread_join(t[i], NULL);
-  puts("slab: sizes, reuse, threads");
+  for (i = 0; i < 2; i++) CHECK(pthread_create(&t[i], NULL, fill_all, NULL) == 0);
+  for (i = 0; i < 2; i++) pthread_join(t[i], NULL);
+  puts("slab: sizes, reuse, threads, whole slabs");
   return 0;
 }

@@ -50,6 +50,71 @@ static void in_order (void) {
   CHECK(fired + stopped == N && stopped == (N + 2) / 3);
 }
 
+/* ---- beside a list that is searched: any order of add, stop, expire and again */
+
+#define FEW 600
+
+static T few[FEW];
+static int64_t set[FEW];               /* its deadline; FOREVER: not set */
+static int64_t upto;                   /* who fires must be due, and nobody earlier */
+
+static int64_t earliest (void) {
+  int64_t best = FOREVER;
+  int i;
+  for (i = 0; i < FEW; i++)
+    if (set[i] < best) best = set[i];
+  return best;
+}
+
+static void fire_listed (Timer *t, int64_t now, struct GList *ready) {
+  int i = (int)((T *)t - few);
+  (void)ready;
+  CHECK(now == upto && t->when == set[i] && set[i] == earliest() && set[i] <= now);
+  set[i] = FOREVER;
+  if (i % 4 != 0) return;
+  set[i] = t->when + 1 + i;            /* (perhaps due as well) */
+  timer_again(t, set[i]);
+}
+
+static void as_a_list (void) {
+  GList l = { NULL, NULL };
+  unsigned seed = 7;
+  int64_t now = 1000;
+  int i, k, spread;
+  for (i = 0; i < FEW; i++) {
+    few[i].t.fire = fire_listed;
+    set[i] = FOREVER;
+  }
+  for (k = 0; k < 60000; k++) {
+    i = (int)(test_random(&seed) % FEW);
+    spread = k / 10000 % 2 ? 30 : 3000;            /* many alike, or few */
+    if (set[i] != FOREVER) {
+      CHECK(timer_stop(&few[i].t));
+      set[i] = FOREVER;
+    }
+    else if (!timer_stop(&few[i].t) && test_random(&seed) % 4 > 0) {
+      set[i] = now - 20 + (int64_t)(test_random(&seed) % (unsigned)spread);
+      if (test_random(&seed) % 100 == 0) set[i] = test_random(&seed) % 2 ? FOREVER - 1 : -set[i];
+      CHECK(timer_add(&few[i].t, set[i], 9));
+    }
+    CHECK(timers_next(9) == earliest() && timers_next_all() == earliest());
+    if (k % 50 == 0) {
+      upto = now += 40;
+      timers_expire(9, now, &l);
+      CHECK(timers_next(9) > now && timers_next(9) == earliest());
+    }
+    if (k % 20000 == 0) {              /* empty, without memory, and again from the beginning */
+      for (i = 0; i < FEW; i++) {
+        CHECK(timer_stop(&few[i].t) == (set[i] != FOREVER));
+        set[i] = FOREVER;
+      }
+      timers_free();
+    }
+  }
+  for (i = 0; i < FEW; i++) timer_stop(&few[i].t);
+  CHECK(timers_next(9) == FOREVER);
+}
+
 static void *expirer (void *arg) {
   GList l = { NULL, NULL };
   int64_t now = 0;
@@ -172,12 +237,13 @@ int main (void) {
   ts = calloc(N, sizeof *ts);
   timers_init();
   in_order();
+  as_a_list();
   contended();
   again();
   what_is_due();
   dropping();
   timers_free();
-  puts("timers: order, stop against fire, again, due, dropped");
+  puts("timers: order, as a list, stop against fire, again, due, dropped");
   free(ts);
   return 0;
 }
