@@ -132,8 +132,8 @@ static void *allocate (void *ud, void *p, size_t osize, size_t nsize) {
 
 static uintptr_t *word_of (const Block *b, uint32_t i) { return (uintptr_t *)(void *)b->p + i; }
 
-/* Find the one word of the blocks that holds each array's address; an array is left out if there is
-** not one.  (There may be some 100,000 words: hence a table.) */
+/* Find the one word of the blocks that holds each array's address; an array is left out if
+** there is not one.  (There may be some 100,000 words: hence a table.) */
 static void find_holders (const Record *r, Recipe *c) {
   uint16_t table[2 * MAX_BLOCKS] = { 0 };          /* by address: a part's number + 1 */
   int i, j, n = 0;
@@ -181,15 +181,16 @@ static int see_block (lua_State *L, const void *p, size_t n, void *ud) {
   return 0;
 }
 
-/* Copy the arrays into rom.  false: there is no room, or the recipe is too large for what it is. */
+/* Copy the arrays into rom.  false: there is no room, or the recipe is too large for them. */
 static bool keep_arrays (const Record *r, Recipe *c) {
-  size_t need = 0, own = recipe_size(c->n) + c->len;
+  size_t need = 0, own = recipe_size(c->nblocks) + c->len;
   char *to;
   int i;
   for (i = 0; i < c->n; i++) need += (c->part[i].size + 15u) & ~(size_t)15;
   lock_acquire(&kept.lock);
   to = rom + kept.used;
-  if (need < own / MAX_RATIO || need > ROM_SIZE - kept.used || own > MAX_HELD - kept.held) need = 0;
+  if (need < own / MAX_RATIO || need > ROM_SIZE - kept.used || own > MAX_HELD - kept.held)
+    need = 0;
   kept.used += need;
   if (need > 0) {
     kept.held += own;
@@ -224,10 +225,7 @@ static const Recipe *recipe_new (lua_State *L, const Record *r, const char *dump
   c->nblocks = r->n;
   lua_dump(L, see_block, &mk, 0);
   find_holders(r, c);
-  if (c->n > 0 && keep_arrays(r, c)) {
-    Recipe *fit = realloc(c, recipe_size(c->n));   /* (it was made for all blocks) */
-    return fit != NULL ? fit : c;
-  }
+  if (c->n > 0 && keep_arrays(r, c)) return c;
   recipe_free(c);
   return &none;
 }
@@ -290,8 +288,8 @@ static Slot *slot_of (uint64_t key) {
   return spare;
 }
 
-/* The recipe for the load of 'dump' that 'r' is, made now; NULL: no memory, or the slot is another
-** dump's meanwhile. */
+/* The recipe for the load of 'dump' that 'r' is, made now; NULL: no memory, or the slot is
+** another dump's meanwhile. */
 static const Recipe *recipe_made (lua_State *L, Slot *slot, const Record *r, const char *dump,
                                   size_t len) {
   const Recipe *c, *other = NULL;

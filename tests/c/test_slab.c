@@ -38,7 +38,7 @@ static void *use (void *arg) {
   return NULL;
 }
 
-/* Some slabs of each size, written whole: what is asked for ahead is nobody's but who gets it. */
+/* Some slabs of each size, filled: what is asked for ahead is nobody's but who gets it. */
 #define STEP 31u
 static void fill (size_t size) {
   size_t n = (size < 256 ? 600u << 10 : 9u << 20) / size, words = size / sizeof(uint32_t), i, k;
