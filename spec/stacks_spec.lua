@@ -173,6 +173,35 @@ describe("goro.stacks #sight #nochaos", function()
     c:close()
   end)
 
+  -- (lua_getstack takes as many steps as it goes deep: level by level this would take minutes.)
+  it("takes a deep stack in no time, as do leaks, trace and goro-top", function()
+    local out = script.ok(([[
+      local goro = require("goro")
+      local up, path = goro.chan(), os.tmpname()
+      os.remove(path)
+      goro.go(function()
+        goro.name("deep")
+        local function down(n)
+          if n == 0 then up:send(true) goro.chan():recv() else down(n - 1) end
+          return n
+        end
+        down(150000)
+      end)
+      up:recv()
+      while goro.stats().runnable > 0 do goro.yield() end
+      print(goro.stacks():match('"deep" .-%%(skipping (%%d+) levels'))
+      print(goro.leaks()[1].traceback:match("%%(skipping (%%d+) levels"))
+      assert(goro.trace.start(path))
+      goro.trace.stop()
+      os.remove(path)
+      assert(goro.debug.serve(path))
+      local p = io.popen("%s bin/goro-top --json --once " .. path)
+      print(p:read("a"):match('"state":"chan receive"'))
+      p:close()
+    ]]):format(script.lua))
+    assert.matches('^1499%d%d\n1499%d%d\n"state":"chan receive"\n$', out)
+  end)
+
   it("shows them in the order they were made, and those not yet started", function()
     local c, n = goro.chan(), 200
     for _ = 1, n do goro.go(function() c:recv() end) end

@@ -91,8 +91,7 @@ static void one_level (Text *t, lua_State *L, lua_Debug *ar) {
 
 void report_traceback (Text *t, lua_State *L) {
   lua_Debug ar;
-  int level, n = 0;
-  while (lua_getstack(L, n, &ar)) n++;
+  int level, n = stack_depth(L);
   for (level = 0; level < n && lua_getstack(L, level, &ar); level++) {
     if (level == FIRST && n > FIRST + LAST) {
       text_add(t, "\n\t...\t(skipping %d levels)", n - FIRST - LAST);
@@ -269,20 +268,7 @@ static char *key_of (G *g, int64_t *waits) {
   }
   text_add(&t, "\t");
   if (s == NULL || s->is_host) text_add(&t, "main");
-  else {
-    ar.currentline = 0;
-    if (still && s->L != NULL) {       /* its body: the outermost Lua function */
-      int last = -1;
-      for (level = 0; lua_getstack(s->L, level, &ar); level++) {
-        lua_getinfo(s->L, "S", &ar);
-        if (ar.what[0] != 'C') last = level;
-      }
-      if (last >= 0 && lua_getstack(s->L, last, &ar)) {
-        lua_getinfo(s->L, "S", &ar);
-        place(&t, &ar, ar.linedefined);
-      }
-    }
-  }
+  else if (still && s->L != NULL && stack_body(s->L, &ar)) place(&t, &ar, ar.linedefined);
   return t.s;
 }
 

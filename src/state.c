@@ -335,6 +335,31 @@ void stack_full (lua_State *L) {
   abort();                             /* not reached */
 }
 
+/* As luaL_traceback counts: lua_getstack takes as many steps as it goes deep. */
+int stack_depth (lua_State *L) {
+  lua_Debug ar;
+  int lo = 0, hi = 1;
+  while (lua_getstack(L, hi - 1, &ar)) {
+    lo = hi;
+    hi *= 2;
+  }
+  while (hi - lo > 1) {
+    int mid = lo + (hi - lo) / 2;
+    if (lua_getstack(L, mid - 1, &ar)) lo = mid;
+    else hi = mid;
+  }
+  return lo;
+}
+
+bool stack_body (lua_State *L, lua_Debug *ar) {
+  int level = stack_depth(L);
+  while (--level >= 0 && lua_getstack(L, level, ar)) {
+    lua_getinfo(L, "S", ar);
+    if (ar->what[0] != 'C') return true;
+  }
+  return false;
+}
+
 void state_register (lua_State *L, State *s) {
   lua_pushlightuserdata(L, s);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &state_key);

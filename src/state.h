@@ -159,6 +159,10 @@ typedef struct HostState {
 
 _Noreturn void stack_full (lua_State *L);
 
+/* Of a thread that nobody runs: how many levels it has; its outermost Lua function, with its "S". */
+int stack_depth (lua_State *L);
+bool stack_body (lua_State *L, lua_Debug *ar);
+
 static inline HostState *hs_of (const State *s) { return s->g->host->state; }
 
 extern const Rare rare_none;           /* all zero */

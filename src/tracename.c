@@ -90,13 +90,7 @@ void tracename_origin (G *g, const Origin *o) {
 /* Its body: the outermost Lua function.  It does not run. */
 static bool body_name (const State *s, G *g) {
   lua_Debug ar;
-  int level, last = -1;
-  for (level = 0; lua_getstack(s->L, level, &ar); level++) {
-    lua_getinfo(s->L, "S", &ar);
-    if (ar.what[0] != 'C') last = level;
-  }
-  if (last < 0 || !lua_getstack(s->L, last, &ar)) return false;
-  lua_getinfo(s->L, "S", &ar);
+  if (!stack_body(s->L, &ar)) return false;
   if (!trace_function(g, ar.short_src, ar.linedefined, NULL))
     trace_function_is(g, ar.short_src, ar.linedefined, NULL, NULL);
   return true;
