@@ -1,6 +1,7 @@
 -- Bugs that the soak, the histories and the chaos build found once.
 
 local support = require("spec.support")
+local script = require("spec.support.script")
 local goro = require("goro")
 
 describe("once a bug #regress", function()
@@ -21,5 +22,28 @@ describe("once a bug #regress", function()
     for _ = 1, 3 do wg:go(function() use() end) end  -- through a stranger
     for i = 1, 3 do wg:go(function() return i, use() end) end
     wg:wait()
+  end)
+
+  it("finalisers of a goroutine that ends where its stack is full have all of it", function()
+    assert.equal("true\t1000\n", (script.ok([[
+      local goro = require("goro")
+      local up = goro.chan()
+      goro.go(function()
+        local function depth(n) return n == 0 and 0 or 1 + depth(n - 1) end
+        local _ = setmetatable({}, { __gc = function() print(pcall(depth, 1000)) end })
+        local can, cannot = 1000, 1000000
+        while cannot - can > 1 do
+          local n = (can + cannot) // 2
+          if pcall(depth, n) then can = n else cannot = n end
+        end
+        local function park(n)
+          if n > 0 then return 1 + park(n - 1) end
+          up:send(true)
+          goro.select {}
+        end
+        park(can - 100)
+      end)
+      up:recv()
+    ]])))
   end)
 end)

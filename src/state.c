@@ -546,6 +546,9 @@ void state_close (State *s) {
     s->ended = true;
     /* what ends must be able to, and its finalisers must not eat all there is */
     if (limit != 0) arena_limit(s->arena, limit + limit / 4 + 65536);
+    /* lua_close does not expect it to have yielded.  (No other: this makes the stack so small that
+    ** finalisers need memory, and there may be none.) */
+    if (lua_status(L) == LUA_YIELD) lua_resetthread(L);
     lua_close(L);
   }
   s->L = NULL;
