@@ -31,6 +31,7 @@ describe("goro.lock_thread #sight #nochaos", function()
         same = same and thread() == first
       end
       mine:send({ first, same })
+      a:recv()  -- (once it has ended, its thread serves anybody)
     end)
     for _ = 1, n do
       a:send(true)
@@ -40,6 +41,7 @@ describe("goro.lock_thread #sight #nochaos", function()
     local first, same = table.unpack((mine:recv()))
     assert.is_true(same)
     for _ = 1, n do assert(others:recv() ~= first) end
+    a:send(true)
   end)
 
   it("is counted, taken back, and ends with the goroutine", function()
