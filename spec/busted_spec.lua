@@ -157,6 +157,45 @@ describe("goro.busted.run #sight #nochaos", function()
       print("ok")
     ]])))
   end)
+
+  it("is over when it raises, and leaves the limit of the one around", function()
+    assert.equal("ok\n", (script.ok([[
+      local goro = require("goro")
+      local busted = require("goro.busted")
+      local ok, err = pcall(busted.run, print, "never begun", { timeout = {} })
+      assert(not ok and err:find("arithmetic", 1, true), err)
+      ok, err = pcall(busted.test, {})
+      assert(not ok and err:find("no test runs", 1, true), err)
+      ok, err = pcall(busted.run, function()     -- the limit has passed when the inner one ends
+        busted.run(goro.sleep, "inner", { timeout = false }, 0.05)
+        goro.sleep(20)
+      end, "outer", { timeout = 0.01 })
+      assert(not ok and err:find("no end after 0.01 s: outer", 1, true), err)
+      print("ok")
+    ]])))
+  end)
+
+  it("hears of a panic at the last moment", function()
+    local result = script.run([[
+      local goro = require("goro")
+      local busted = require("goro.busted")
+      local gate, count, looks = goro.chan(), goro.num_goroutine, 0
+      goro.num_goroutine = function()            -- the third look is whether all have ended
+        looks = looks + 1
+        if looks == 3 then
+          gate:close()
+          while count() > 1 do end
+        end
+        return count()
+      end
+      local ok, err = pcall(busted.run, function()
+        goro.go(function() gate:recv() error("late") end)
+      end, "late", { grace = 0 })
+      assert(not ok and err:find("panicked: .*late"), err)
+      print("ok")
+    ]])
+    assert.equal("ok\n", result.out, script.account(result))
+  end)
 end)
 
 -- goro's own specs run so: spec/support/helper.lua, which .busted names, sees to it.

@@ -109,10 +109,10 @@ local function watch(options)
   end, "", 1000000)
 end
 
--- The test of these options must end by its deadline.
+-- The test of these options must end by its deadline (which may be over); nil: none runs.
 local function limit(options)
-  if options.deadline then
-    goro.debug.limit(options.deadline - now(),
+  if options and options.deadline then
+    goro.debug.limit(math.max(options.deadline - now(), 0),
       ("timeout: no end after %g s: %s"):format(options.timeout, options.name))
     if not debug.gethook() then watch(options) end
   else
@@ -134,6 +134,24 @@ local function set(options, changes, level)
   return options
 end
 
+-- f(...) as xpcall calls it, as the test of these options; whatever is raised here meanwhile (there
+-- may be no memory), the test around it is the one that runs after, in its own time.
+local function timed(options, f, ...)
+  local outer, hook = current, debug.gethook()
+  local _ <close> = setmetatable({}, { __close = function()
+    current = outer
+    if not hook then debug.sethook() end
+    limit(outer)
+  end })
+  current = options
+  begin(options)
+  return xpcall(f, function(e)
+    if type(e) == "table" then return e end            -- luassert's, busted's pending
+    local text = debug.traceback(tostring(e), 2)
+    return (text:gsub("\n%s*%[C%]: in function 'xpcall'\n[^\n]*goro/busted%.lua:.*", ""))
+  end, ...)
+end
+
 --- Runs `f` as a test is run; returns nothing, or raises what is wrong with it.
 ---@param f function
 ---@param name? string for messages
@@ -148,30 +166,20 @@ function M.run(f, name, options, ...)
       for _, l in ipairs(goro.leaks()) do known[l.id] = true end
     end
   end
-  local outer, hook = current, debug.gethook()
-  current = options
-  begin(options)
-  local ok, err = xpcall(f, function(e)
-    if type(e) == "table" then return e end            -- luassert's, busted's pending
-    local text = debug.traceback(tostring(e), 2)
-    return (text:gsub("\n%s*%[C%]: in function 'xpcall'\n[^\n]*goro/busted%.lua:.*", ""))
-  end, ...)
-  if not hook then debug.sethook() end
-  current = outer
-  limit(outer or {})
+  local ok, err = timed(options, f, ...)
   local wrong = panics({})
   settle(options, baseline, known, wrong)
+  local behind = goro.num_goroutine() - baseline       -- before: the others' panics have come
   panics(wrong)
   if not ok then error(err, 0) end
   if options.panics and #wrong > 0 then error(table.concat(wrong, "\n\n"), 0) end
-  if options.leaks and goro.num_goroutine() > baseline then
+  if options.leaks and behind > 0 then
     local left = new_leaks(known)
     if #left > 0 then
       error(("%d goroutines leaked\n\n%s"):format(#left, describe_leaks(left)), 0)
     end
     if options.strict then
-      error(("%d goroutines are left behind\n\n%s"):format(goro.num_goroutine() - baseline,
-        goro.stacks()), 0)
+      error(("%d goroutines are left behind\n\n%s"):format(behind, goro.stacks()), 0)
     end
   end
 end
