@@ -64,7 +64,7 @@ describe("a Cond #cond", function()
   it("wait unlocks the mutex, and has it again after", function()
     local mu = goro.Mutex()
     local cond, inside = goro.Cond(mu), goro.Atomic()
-    mu:lock()                            -- before it starts: its signal is not to come too early
+    mu:lock()                            -- (else its signal may come too early)
     goro.go(function()
       local _ <close> = mu:lock()
       inside:store(1)

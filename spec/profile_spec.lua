@@ -173,7 +173,7 @@ describe("goro.profile #sight #nochaos", function()
       pcall(function()
         local function inner()
           local x = 0
-          for i = 1, 20000 do x = x + i end
+          for i = 1, 1000000 do x = x + i end      -- (long enough to be met among the copies)
           error(x)
         end
         inner()

@@ -134,8 +134,8 @@ local function set(options, changes, level)
   return options
 end
 
--- f(...) as xpcall calls it, as the test of these options; whatever is raised here meanwhile (there
--- may be no memory), the test around it is the one that runs after, in its own time.
+-- f(...) as xpcall calls it, as the test of these options.  Whatever is raised here meanwhile
+-- (there may be no memory): after, the test around it is the one that runs, in its own time.
 local function timed(options, f, ...)
   local outer, hook = current, debug.gethook()
   local _ <close> = setmetatable({}, { __close = function()

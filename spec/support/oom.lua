@@ -27,14 +27,15 @@ end
 --- Lets every allocation of `f()` fail in turn, once alone and once with all that follow.
 --- After each failure `f()` must work again, and nothing may be left.
 ---@param f function the operation; raises if a result is wrong
----@param options? {slack: integer?, after: function?, refusal: function?} `slack`: blocks that
---- may be left in all (records that are swept now and then); `after`: puts things in order
---- after a failure; `refusal`: is this error one that may come?
+---@param options? {slack: integer?, each: integer?, after: function?, refusal: function?}
+--- `slack`: blocks that may be left in all (records that are swept now and then); `each`: and
+--- by each call of `f`; `after`: puts things in order after a failure; `refusal`: is this error
+--- one that may come?
 ---@return integer number of allocations that were made to fail
 function M.every(f, options)
   options = options or {}
   local refusal = options.refusal or is_refusal
-  local slack, files = options.slack or 0, math.huge
+  local slack, each, files = options.slack or 0, options.each or 0, math.huge
   local function settle(base)          -- what ends on other threads may take a moment
     local stop = goro.now() + 5
     repeat
@@ -46,6 +47,8 @@ function M.every(f, options)
   end
   local total, step = 0, options.step or 1
   if build == "tsan" then step = step * 7 end            -- (it is slow, and sees no more)
+  -- (Each start opens all libraries: some 500 allocations more, in one protected call.)
+  if os.getenv("GOROIMAGE") == "0" then step = step * 5 end
   fault.blocks()                       -- from here on no memory is kept for reuse
   for _ = 1, 3 do f() end
   settle()
@@ -53,6 +56,7 @@ function M.every(f, options)
   for _, mode in ipairs { "once", "all" } do
     local base, n = fault.blocks(), 1
     repeat
+      base = base + 2 * each
       local failed, ok, err = fault.try(n, mode, f)
       if not ok and (failed == 0 or not refusal(err)) then
         error(("allocation %d (%s): %s"):format(n, mode, err), 0)
