@@ -49,10 +49,37 @@ local PLAIN <const> = [[
       package.path = DIR .. "/?.lua;" .. DIR .. "/?/init.lua"
       package.cpath = DIR .. "/?.so"
       for _, name in ipairs {
-          "gl_good", "gl_bad", "gl_none", "gl.sub", "gl_dir", "gl_raises" } do
+          "gl_good", "gl_bad", "gl_none", "gl.sub", "gl_dir", "gl_raises", "gl_nil", "gl_false",
+          "gl_sets", "gl_no_library", "gl_empty", "gl.empty", "gl-empty", "utf8", "" } do
         package.loaded[name] = nil
         print("require", try(require, name))
+        print("again", try(require, name), tostring(package.loaded[name]):gsub("0x%%x+", ""))
       end
+      print("require", try(require, 7))
+      for _, args in ipairs { {}, { false }, { "gl_nil\0x" } } do
+        print("require", try(function() local m = require(table.unpack(args)) return m end))
+      end
+      local function changed(what, change, back)
+        package.loaded.gl_good = nil
+        change()
+        print(what, try(require, "gl_good", "more"))
+        back()
+      end
+      changed("preload", function() package.preload.gl_good = function(...) return ... end end,
+        function() package.preload.gl_good = nil end)
+      changed("preload's metatable", function()
+        setmetatable(package.preload, { __index = function(_, name) return tostring end })
+      end, function() setmetatable(package.preload, nil) end)
+      local searchers = package.searchers
+      local list = table.pack(table.unpack(searchers))
+      changed("no searchers", function() package.searchers = nil end,
+        function() package.searchers = searchers end)
+      changed("other searchers",
+        function() package.searchers = { list[1], list[3], list[2] } end,
+        function() package.searchers = searchers end)
+      changed("one more", function()
+        table.insert(searchers, 1, function() return function(...) return "mine", ... end end)
+      end, function() table.remove(searchers, 1) end)
       for _, path in ipairs { "", ";", DIR .. "/?.lua;", "?;?", DIR .. "/?/x/?.y", false, 1 } do
         package.path = path
         package.loaded.gl_good = nil
@@ -85,6 +112,13 @@ describe("loading of files", function()
     write("gl_good.lua", "local name, file = ...\nout = seen\nreturn {\n  name, file }, 2, ...")
     write("gl_bad.lua", "return {\n  = }\n")
     write("gl_raises.lua", "#!/usr/bin/lua\n\nerror('raised in ' .. tostring(...))")
+    write("gl_nil.lua", "return nil, 1")
+    write("gl_false.lua", "return false")
+    write("gl_sets.lua", "package.loaded[...] = 'set by itself'")
+    write("gl_no_library.so", "this is no library")
+    write("gl_empty.so", "")
+    write("gl/empty.so", "")
+    write("gl-empty.so", "")
     write("gl/sub.lua", "local x <const> = 1\nfor i = 1, 2 do\n  coroutine.isyieldable()\n" ..
       "end\nif coroutine.isyieldable() then coroutine.yield('yielded') end return x")
     write("gl_binary.lua", string.dump(load("return 'from bytes', ...", "=binary")))

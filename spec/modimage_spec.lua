@@ -17,6 +17,8 @@ local files = {
     function M.next() M.count = M.count + 1 return M.count end
     return M
   ]],
+  ["mi_burst.lua"] = [[ return { name = ... } ]],
+  ["mi_burst_refused.lua"] = [[ return { name = ..., file = io.tmpfile() } ]],
   ["mi_spawns.lua"] = [[
     local goro = require("goro")
     local M = { ch = nil }
@@ -326,6 +328,36 @@ describe("a goroutine that captures modules", function()
     end
     package.path = old
     if images then assert.equal("ready", image("package").state) end
+  end)
+
+  it("has them though it was started before there was an image", function()
+    local others = 0
+    for _, i in ipairs(goro.stats().module_images) do
+      if i.modules == "package" then others = others + i.goroutines end
+    end
+    for _, name in ipairs { "mi_burst", "mi_burst_refused" } do
+      local m, before = require(name), goro.maxprocs(1)
+      local results = goro.async(function()          -- (all of them before any of them runs)
+        local tasks = {}
+        for i = 1, 100 do
+          tasks[i] = goro.async(function() return m.name end)
+        end
+        for i = 1, 100 do tasks[i] = tasks[i]:result() end
+        return tasks
+      end):result()
+      goro.maxprocs(before)
+      for i = 1, 100 do assert.equal(name, results[i]) end
+    end
+    ready("mi_burst")
+    ready("mi_burst_refused", "full userdata")
+    if images then
+      assert.is_true(image("mi_burst").goroutines > 50, image("mi_burst").goroutines)
+      local n = 0                      -- (one for each heritage)
+      for _, i in ipairs(goro.stats().module_images) do
+        if i.modules == "package" then n = n + i.goroutines end
+      end
+      assert.is_true(n > 50 + others, n)
+    end
   end)
 
   it("has random numbers of its own", function()

@@ -103,7 +103,7 @@ static void far_begin (Arena *a) {
 }
 
 static void arena_init (Arena *a, size_t first, bool inner) {
-  memset(a, 0, inner ? HEAD + first : sizeof *a);  /* (arena_pointers reads all of it) */
+  memset(a, 0, HEAD);                  /* (of an inner one's blocks each is cleared: clear_rest) */
   a->first = (uint32_t)first;
   a->inner = inner;
   a->top = base(a);
@@ -115,7 +115,8 @@ static void arena_init (Arena *a, size_t first, bool inner) {
 /*
 ** Where scripts have run, a closed upvalue may have a value's tag in the low byte of what was a
 ** pointer (Lua keeps them in a union), and such a word is taken for one.  That is harmless if the
-** distance between copies has a low byte of zero: the rest of the word is not looked at.
+** distance between copies has a low byte of zero: the rest of the word is not looked at.  What
+** arena_compact makes has no such words any more.
 */
 #define ALIGN 256u
 
@@ -177,7 +178,7 @@ static void free_chain (Arena *a) {
 }
 
 static void give_back (Arena *a, ArenaPool *pool) {
-  if (GORO_POOLS && pool != NULL && a->first <= (a->aligned ? MAX_POOLED : MAX_CHUNK / 4)) {
+  if (GORO_POOLS && pool != NULL && a->first <= MAX_POOLED) {
     Arena **slot = pool_slot(pool, a->first), *old = *slot;
     if (old != NULL && (old->first != a->first || old->aligned != a->aligned)) {
       free_chain(old);
@@ -376,10 +377,9 @@ Arena *arena_compact (const Arena *a, void **p) {
   size_t n, i, size = arena_size(a), at = HEAD;
   Gap *g = find_gaps(a, &n);
   Arena *b = NULL;
-  if (g != NULL) b = aligned_chunk(size - g[n].below - HEAD);
+  if (g != NULL) b = slab_alloc(size - g[n].below);
   if (b != NULL) {
     memset(b, 0, HEAD);
-    b->aligned = true;
     b->used = a->used;
     b->limit = a->limit;
     b->grow = CHUNK;

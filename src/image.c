@@ -421,6 +421,11 @@ Ask image_ask (Image *img) {
   return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
 }
 
+Ask image_look (const Image *img) {
+  uint32_t phase = load_acq(&img->phase);
+  return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
+}
+
 void image_refuse (Image *img, const char *why) {
   if (img->reason == NULL) img->reason = strdup(why);
 }

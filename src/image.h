@@ -83,6 +83,7 @@ Image *image_find_modules (const char *names, size_t len, Heritage *h);
 typedef enum Ask { ASK_NOT, ASK_READY, ASK_MAKE, ASK_NEVER } Ask;
 Ask image_ask (Image *img);            /* ASK_MAKE: the caller is to make it, and nobody else;
                                           ASK_NEVER: it is refused */
+Ask image_look (const Image *img);     /* the same, without being counted: never ASK_MAKE */
 /* The maker's: say why it cannot be; take it from 's', where 'L' is the main thread and nothing
 ** runs, unless it is refused; or let another make it. */
 void image_refuse (Image *img, const char *why);

@@ -82,16 +82,13 @@ int load_file (lua_State *L, const char *path, const char *mode) {
   if (path == NULL || strlen(key) > 2 || os_forked || !os_file_id(path, &before))
     return luaL_loadfilex(L, path, mode);
   note_file(L, path, &before);
-  luaL_checkstack(L, 3, NULL);
-  lua_pushfstring(L, "@%s", path);     /* before there is a reference: it may raise */
+  luaL_checkstack(L, 3, NULL);         /* before there is a reference: it may raise */
   c = chunk_get(path, key, &before);
   if (c != NULL) {
-    status = load_dump(L, c, lua_tostring(L, -1));
+    status = load_dump(L, c, path);    /* (what a dump's function is called is in the dump) */
     chunk_unref(c);
-    lua_remove(L, -2);
     return status;
   }
-  lua_pop(L, 1);
   status = luaL_loadfilex(L, path, mode);
   if (status == LUA_OK && os_file_id(path, &after) && file_id_equal(&before, &after) &&
       os_file_rested(&after))
@@ -138,10 +135,10 @@ static bool is_plain (const char *name, size_t lname, const char *path, size_t l
 }
 
 /* The file of the module whose name is at 1, by package[field], into 'file'; PATH_NONE: what was
-** looked for in vain is pushed. */
-static Found find_module (lua_State *L, const char *field, bool readable, char *file) {
-  char tried[PATHS_MAX_TRIED];
-  size_t lname, lpath, ltried;
+** looked for in vain is in 'tried'. */
+static Found look_for (lua_State *L, const char *field, bool readable, char *file, char *tried,
+                       size_t *ltried) {
+  size_t lname, lpath;
   const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &lname) : NULL;
   const char *path;
   Found found = PATH_STRANGE;
@@ -151,11 +148,19 @@ static Found find_module (lua_State *L, const char *field, bool readable, char *
     if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TSTRING) {
       path = lua_tolstring(L, 2, &lpath);
       if (is_plain(name, lname, path, lpath))
-        found = path_search(name, path, readable, file, tried, &ltried);
+        found = path_search(name, path, readable, file, tried, ltried);
       if (found != PATH_STRANGE) note_search(L, name, path, found == PATH_FOUND ? file : NULL);
     }
   }
   lua_settop(L, 1);
+  return found;
+}
+
+/* The same; what was looked for in vain is pushed. */
+static Found find_module (lua_State *L, const char *field, bool readable, char *file) {
+  char tried[PATHS_MAX_TRIED];
+  size_t ltried;
+  Found found = look_for(L, field, readable, file, tried, &ltried);
   if (found == PATH_NONE) lua_pushlstring(L, tried, ltried);
   return found;
 }
@@ -182,6 +187,15 @@ int search_lua (lua_State *L) {
 int find_c (lua_State *L) {
   char file[PATHS_MAX_FILE];
   Found found = find_module(L, "cpath", true, file);           /* (libc may know the library) */
+  if (found == PATH_STRANGE) return -1;
+  if (found == PATH_FOUND) lua_pushstring(L, file);
+  return found == PATH_FOUND;
+}
+
+int find_quietly (lua_State *L, const char *field, bool readable) {
+  char file[PATHS_MAX_FILE], tried[PATHS_MAX_TRIED];
+  size_t ltried;
+  Found found = look_for(L, field, readable, file, tried, &ltried);
   if (found == PATH_STRANGE) return -1;
   if (found == PATH_FOUND) lua_pushstring(L, file);
   return found == PATH_FOUND;

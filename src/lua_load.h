@@ -26,6 +26,10 @@ int search_lua (lua_State *L);
 ** look.  May raise. */
 int find_c (lua_State *L);
 
+/* The same for l_require, by package[field], whose upvalue 2 is the package table, too; 0: nothing
+** is pushed. */
+int find_quietly (lua_State *L, const char *field, bool readable);
+
 #pragma GCC visibility pop
 
 #endif

@@ -265,11 +265,22 @@ static int search_c (lua_State *L) {
   return n;
 }
 
+/* Push the name of the function that opens the C module whose name is at 1. */
+static void push_open_name (lua_State *L) {
+  static const char ofs[] = "_";
+  const char *name = lua_tostring(L, 1);
+  if (strchr(name, '.') == NULL) lua_pushfstring(L, "luaopen_%s", name);
+  else {
+    lua_pushliteral(L, "luaopen_");
+    luaL_gsub(L, name, ".", ofs);
+    lua_concat(L, 2);
+  }
+}
+
 /* upvalues: the stock searcher of C modules, the package table, its loadlib as it was.  Argument:
 ** a name.  Probes files as search_lua does (the stock one opens them); what is out of the ordinary
 ** is told by the stock one. */
 static int search_c_file (lua_State *L) {
-  static const char ofs[] = "_";
   const char *name = lua_tostring(L, 1);
   int found = name != NULL && strchr(name, '-') == NULL ? find_c(L) : -1;
   if (found == 0) return 1;
@@ -277,9 +288,7 @@ static int search_c_file (lua_State *L) {
     int file = lua_gettop(L);
     lua_pushvalue(L, lua_upvalueindex(3));
     lua_pushvalue(L, file);
-    lua_pushliteral(L, "luaopen_");
-    luaL_gsub(L, lua_tostring(L, 1), ".", ofs);
-    lua_concat(L, 2);
+    push_open_name(L);
     if (call_locked(L, 2) == 1 && lua_iscfunction(L, -1)) {
       lua_pushcclosure(L, run_loader, 1);
       lua_pushvalue(L, file);
@@ -317,7 +326,6 @@ static void tidy_up (lua_State *L, State *s, uint32_t nuserdata) {
 /* Is the module of the name at 1 there? */
 static bool is_loaded (lua_State *L) {
   bool is;
-  if (lua_type(L, 1) != LUA_TSTRING) return false;
   stdlibs_loaded(L);
   lua_pushvalue(L, 1);
   is = lua_rawget(L, -2) != LUA_TNIL;
@@ -325,20 +333,110 @@ static bool is_loaded (lua_State *L) {
   return is;
 }
 
-/* upvalue 1: the function 'require' as it was. */
+/*
+** What 'require' makes for its message, in case that there is no such module, is half a kilobyte
+** that a parked goroutine would hold for good, beside what it takes to make it.  So where our own
+** searchers are asked first, and one of them finds the module, a goroutine loads it without; all
+** else is done, and told, by the stock function.
+*/
+static bool is_function (lua_State *L, int t, int i, lua_CFunction f) {
+  bool is = lua_rawgeti(L, t, i) == LUA_TFUNCTION && lua_tocfunction(L, -1) == f;
+  lua_pop(L, 1);
+  return is;
+}
+
+/* Push package.searchers; false: it is no table. */
+static bool push_searchers (lua_State *L) {
+  lua_pushliteral(L, "searchers");
+  return lua_istable(L, lua_upvalueindex(2)) &&
+         lua_rawget(L, lua_upvalueindex(2)) == LUA_TTABLE;
+}
+
+/* Would the stock function ask our searchers for files first?  The name is at 1, alone. */
+static bool is_ours_to_find (lua_State *L) {
+  bool ours;
+  stdlibs_loaded(L);
+  ours = lua_getfield(L, 2, lua_tostring(L, 1)) == LUA_TNIL &&       /* (no standard library) */
+         lua_getfield(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE) == LUA_TTABLE &&
+         !lua_getmetatable(L, 4) && lua_getfield(L, 4, lua_tostring(L, 1)) == LUA_TNIL &&
+         push_searchers(L) && is_function(L, 6, 1, search_preload) &&
+         is_function(L, 6, 2, search_lua) && is_function(L, 6, 3, search_c_file);
+  lua_settop(L, 1);
+  return ours;
+}
+
+/* Push the luaopen_ function of the C module whose name and file are at 1 and 2. */
+static bool push_open (lua_State *L) {
+  if (!push_searchers(L) || lua_rawgeti(L, 3, 3) != LUA_TFUNCTION ||
+      lua_getupvalue(L, 4, 3) == NULL)
+    return false;
+  lua_pushvalue(L, 2);
+  push_open_name(L);
+  return call_locked(L, 2) == 1 && lua_iscfunction(L, -1);
+}
+
+/* The name, a string, is at 1, alone; how many results.  0: it is for the stock function. */
+static int require_quietly (lua_State *L) {
+  const char *name = lua_tostring(L, 1);
+  bool c = false;
+  int found;
+  if (!is_ours_to_find(L)) return 0;
+  modref_stale(here(L).s);
+  if ((found = find_quietly(L, "path", false)) == 0 && strchr(name, '-') == NULL) {
+    c = true;
+    found = find_quietly(L, "cpath", true);
+  }
+  if (found != 1) return 0;
+  if (c ? !push_open(L) : load_file(L, lua_tostring(L, 2), NULL) != LUA_OK) return 0;
+  lua_copy(L, -1, 3);
+  lua_settop(L, 3);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, 2);
+  if (c) {
+    pin(lua_tostring(L, 2));
+    call_locked(L, 2);
+  }
+  else lua_call(L, 2, 1);
+  lua_settop(L, 3);
+  stdlibs_loaded(L);
+  if (!lua_isnil(L, 3)) {
+    lua_pushvalue(L, 3);
+    lua_setfield(L, 4, name);
+  }
+  if (lua_getfield(L, 4, name) == LUA_TNIL) {
+    lua_pushboolean(L, 1);
+    lua_copy(L, -1, 5);
+    lua_setfield(L, 4, name);
+  }
+  lua_pushvalue(L, 2);
+  return 2;
+}
+
+/* upvalue 1: the function 'require' as it was; 2: the package table. */
 static int l_require (lua_State *L) {
-  State *s = is_loaded(L) ? NULL : here(L).s;      /* where something is to be loaded */
-  bool goroutine = s != NULL && !s->is_host, fine = goroutine && arena_fine(s->arena, true);
-  uint32_t nuserdata = goroutine ? s->nuserdata : 0;
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);     /* (if it raises small chunks stay) */
+  State *s;
+  bool goroutine, fine;
+  uint32_t nuserdata;
+  int n = 0;
+  luaL_checkstring(L, 1);              /* (the stock one would not know its own name) */
+  lua_settop(L, 1);
+  s = is_loaded(L) ? NULL : here(L).s; /* where something is to be loaded */
+  goroutine = s != NULL && !s->is_host;
+  fine = goroutine && arena_fine(s->arena, true);
+  nuserdata = goroutine ? s->nuserdata : 0;
+  if (goroutine && (n = require_quietly(L)) == 0) lua_settop(L, 1);
+  if (n == 0) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);   /* (if it raises small chunks stay) */
+    n = lua_gettop(L);
+  }
   if (goroutine) {
     arena_fine(s->arena, fine);
     tidy_up(L, s, nuserdata);
   }
   if (s != NULL) modref_stale(s);
-  return lua_gettop(L);
+  return n;
 }
 
 static void replace_searcher (lua_State *L, int t, int i, lua_CFunction f) {
@@ -381,7 +479,11 @@ void runtime_opened (lua_State *L, State *s, const char *lib) {
     }
     wrap(L, top, "searchpath", l_searchpath);
     lua_pushglobaltable(L);
-    wrap(L, lua_gettop(L), "require", l_require);
+    if (lua_getfield(L, -1, "require") == LUA_TFUNCTION) {
+      lua_pushvalue(L, top);
+      lua_pushcclosure(L, l_require, 2);
+      lua_setfield(L, -2, "require");
+    }
   }
   lua_settop(L, top);
 }

@@ -134,24 +134,22 @@ static bool is_current (Image *img) {
   return true;
 }
 
-/* The image for these names, if it can be used: a new reference.  NULL: it cannot; or the caller's
-** goroutine is to make it, '*make'.  '*refused': it never will. */
+/* The entry for these names, a new reference: its image is ready, or may be when the goroutine
+** runs.  NULL: it cannot be used; or the caller's goroutine is to make it, '*make'.  '*refused': it
+** never can. */
 static Image *ask (const char *names, size_t len, Heritage *h, Image **make, bool *refused) {
   Image *img = image_find_modules(names, len, h);
   if (img == NULL) return NULL;
   switch (image_ask(img)) {
     case ASK_READY:
-      if (is_current(img)) {
-        add_rlx(&img->started, 1);
-        return img;
-      }
+      if (is_current(img)) return img;
       image_forget(img);
       break;
     case ASK_MAKE:
       *make = img;
       return NULL;
     case ASK_NEVER: *refused = true; break;
-    default: break;
+    case ASK_NOT: return img;
   }
   image_unref(img);
   return NULL;
@@ -168,6 +166,35 @@ Image *modimage_choose (State *s, Heritage *h, Image **make) {
   img = ask(mods->text, mods->len, h, make, &refused);
   if (refused) img = ask(LUA_LOADLIBNAME, sizeof LUA_LOADLIBNAME, h, make, &refused);
   return img;
+}
+
+/* Thousands may have been started before the first of them could make the image. */
+void modimage_decide (State *s) {
+  Image *img = s->image, *make = NULL;
+  bool refused = false;
+  Ask now = image_look(img);
+  s->image = NULL;
+  if (now == ASK_READY) {
+    if (is_current(img)) {
+      add_rlx(&img->started, 1);
+      s->image = img;
+      return;
+    }
+    image_forget(img);
+  }
+  image_unref(img);
+  if (now != ASK_NEVER) return;
+  img = ask(LUA_LOADLIBNAME, sizeof LUA_LOADLIBNAME, s->heritage, &make, &refused);
+  if (make != NULL && rare_write(s) != NULL) s->rare->making = make;
+  else if (make != NULL) {             /* no memory: let another make it */
+    image_abandon(make);
+    image_unref(make);
+  }
+  if (img != NULL && image_look(img) == ASK_READY) {
+    add_rlx(&img->started, 1);
+    s->image = img;
+  }
+  else image_unref(img);
 }
 
 /* ---------------------------------------------------------------- making one */

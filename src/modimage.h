@@ -22,11 +22,13 @@ void modimage_begin (State *s);
 void modimage_note (State *s, const char *name, size_t len);
 
 /*
-** The image for the modules collected and this heritage, a new reference.  NULL: there is none.
-** Then '*make', if not NULL, is one that the new goroutine is to make of its own state, a
-** reference: its 'making'.
+** The image for the modules collected and this heritage, a new reference; it may not be ready yet:
+** modimage_decide, when the goroutine is to run, drops one that is not.  NULL: there is none.  Then
+** '*make', if not NULL, is one that the new goroutine is to make of its own state, a reference: its
+** 'making'.
 */
 Image *modimage_choose (State *s, Heritage *h, Image **make);
+void modimage_decide (State *s);       /* s->image is one of modimage_choose's: can it be used? */
 
 /* The goroutine that makes one: its state is opened in an arena that can be copied (NULL: no
 ** memory), modimage_load runs first in it, then modimage_take, when it has returned. */

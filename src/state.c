@@ -504,6 +504,7 @@ static void no_rest (const State *s) {
 
 bool state_open (State *s) {
   lua_State *L = NULL;
+  if (s->image != NULL && s->image->modules) modimage_decide(s);
   if (rare(s)->making != NULL) L = modimage_open(s);
   else if (image_there()) L = image_open(s, pool_here());
   else {
