@@ -46,7 +46,8 @@ long arena_pointers (const Arena *a, uint32_t **offsets);
 Arena *arena_copy (const Arena *a, size_t slack, const uint32_t *offsets, long n,
                    ArenaPool *pool);
 /* A copy of 'a', an aligned one with nothing outside its first chunk, without what is free in it;
-** NULL: no memory.  It may lie anywhere, and its copies.  '*p', a block, is set to where it lies in the copy. */
+** NULL: no memory.  It may lie anywhere, and its copies.  '*p', a block, is set to where it lies in
+** the copy. */
 Arena *arena_compact (const Arena *a, void **p);
 size_t arena_extent (const Arena *a);  /* bytes of its chunks and large blocks */
 size_t arena_size (const Arena *a);    /* bytes of a copy without slack */
