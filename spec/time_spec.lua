@@ -107,17 +107,23 @@ describe("time #time", function()
       assert.is_true(took < n * 0.2 / 2, took)
     end)
 
+    -- (One processor: how soon who is awake goes on, on two, is the system's affair.)
     it("wakes sleepers in the order of their times", function()
-      local c = goro.chan(5)
-      local wg = goro.WaitGroup()
-      for _, i in ipairs { 3, 1, 5, 2, 4 } do
-        wg:go(function()
-          goro.sleep(i * 0.15)
-          c:send(i)
-        end)
-      end
-      wg:wait()
-      for i = 1, 5 do assert.equal(i, (c:recv())) end
+      support.with_procs(1, function()
+        local c, gate = goro.chan(5), goro.chan()
+        local wg = goro.WaitGroup()
+        for _, i in ipairs { 3, 1, 5, 2, 4 } do
+          wg:go(function()
+            gate:recv()
+            goro.sleep(i * 0.15)
+            c:send(i)
+          end)
+        end
+        support.all_blocked()                -- all go to sleep at once
+        gate:close()
+        wg:wait()
+        for i = 1, 5 do assert.equal(i, (c:recv())) end
+      end)
     end)
 
     it("wakes 10,000 sleepers, none early", function()
