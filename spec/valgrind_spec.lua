@@ -18,4 +18,12 @@ describe("valgrind finds nothing to complain about #valgrind #nosan #nostress", 
     end)
   end
   list:close()
+
+  it("where no images are, and the same function is loaded again and again", function()
+    local pipe = assert(io.popen("GOROIMAGE=0 tests/valgrind.sh blocked 2>&1"))
+    local output = pipe:read("a")
+    local ok = pipe:close()
+    assert.equal("", output)
+    assert.is_true(ok)
+  end)
 end)

@@ -49,6 +49,7 @@ typedef struct Block { char *p; size_t size; } Block;          /* p NULL: freed 
 typedef struct Record {
   State *s;
   int n;                               /* more than MAX_BLOCKS: too many */
+  bool clear;                          /* new blocks are */
   uint64_t met[16];                    /* bits: addresses that may be among them */
   Block block[MAX_BLOCKS];
 } Record;
@@ -119,6 +120,7 @@ static void *allocate (void *ud, void *p, size_t osize, size_t nsize) {
   else if (q != NULL && !is_object(osize)) {
     uint64_t bit, *w = met_word(r, q, &bit);
     *w |= bit;
+    if (r->clear) memset(q, 0, nsize);
     if (r->n < MAX_BLOCKS) {
       r->block[r->n].p = q;
       r->block[r->n].size = nsize;
@@ -321,6 +323,7 @@ int rom_load (lua_State *L, State *s, const char *dump, size_t len, const char *
   if (slot == NULL) return luaL_loadbufferx(L, dump, len, name, "b");
   r.s = s;
   r.n = 0;
+  r.clear = c == NULL;                 /* all words are looked at then, also those not set yet */
   memset(r.met, 0, sizeof r.met);
   lua_setallocf(L, allocate, &r);
   status = luaL_loadbufferx(L, dump, len, name, "b");
