@@ -29,7 +29,6 @@
 */
 #include <stdlib.h>
 #include <string.h>
-#include "poison.h"
 #include "rom.h"
 
 #define MAX_BLOCKS 1024                /* of one load */
@@ -151,7 +150,6 @@ static void find_holders (const Record *r, Recipe *c) {
   for (i = 0; i < r->n; i++)
     for (k = 0; r->block[i].p != NULL && k < r->block[i].size / sizeof(uintptr_t); k++) {
       uintptr_t w = *word_of(&r->block[i], k);
-      poison_peek(&w, sizeof w);       /* (it may be what lies between a structure's members) */
       for (h = first_in_table(w); table[h] != 0; h = next_in_table(h)) {
         Part *part = &c->part[table[h] - 1];
         if ((uintptr_t)r->block[part->array].p != w || i == part->array) continue;
