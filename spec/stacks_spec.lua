@@ -185,7 +185,11 @@ describe("goro.stacks #sight #nochaos", function()
           if n == 0 then up:send(true) goro.chan():recv() else down(n - 1) end
           return n
         end
-        down(150000)
+        local function depth(n) return n == 0 and 0 or 1 + depth(n - 1) end
+        local n = 150000
+        while not pcall(depth, n) do n = n // 2 end      -- (Lua 5.4.0 and 5.4.1 go less deep)
+        print(n - n // 20)
+        down(n - n // 20)
       end)
       up:recv()
       while goro.stats().runnable > 0 do goro.yield() end
@@ -199,7 +203,9 @@ describe("goro.stacks #sight #nochaos", function()
       print(p:read("a"):match('"state":"chan receive"'))
       p:close()
     ]]):format(script.lua))
-    assert.matches('^1499%d%d\n1499%d%d\n"state":"chan receive"\n$', out)
+    local n, stacks, leaks, top = out:match("^(%d+)\n(%d+)\n(%d+)\n(.*)$")
+    assert.is_true(n - stacks < 25 and n - leaks < 25, out)      -- (it may be on its way)
+    assert.equal('"state":"chan receive"\n', top)
   end)
 
   it("shows them in the order they were made, and those not yet started", function()
