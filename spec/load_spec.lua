@@ -354,4 +354,22 @@ describe("loading of files", function()
     wg:wait()
     assert.equal(support.many(200), sum:load())
   end)
+
+  it("says where a module was asked for in vain, and once that it is 'require'", function()
+    local function ask()
+      local ok, message = pcall(function() return (require("no.such.module")) end)
+      return ok, message, select(2, xpcall(function() return (require("no.such.module")) end,
+        debug.traceback))
+    end
+    local function check(ok, message, trace)
+      assert.is_false(ok)
+      assert.matches("^spec/load_spec%.lua:%d+: module 'no%.such%.module' not found:\n"
+        .. "\tno field package%.preload%['no%.such%.module'%]\n\tno file '", message)
+      local _, n = trace:gsub("%[C%]: in %l+ 'require'", "")
+      assert.equal(1, n, trace)
+      assert.matches("\n\t%[C%]: in %l+ 'require'\n\tspec/load_spec%.lua:", trace)
+    end
+    check(ask())
+    check(select(2, goro.async(ask):wait()))
+  end)
 end)

@@ -337,7 +337,7 @@ static bool is_loaded (lua_State *L) {
 ** What 'require' makes for its message, in case that there is no such module, is half a kilobyte
 ** that a parked goroutine would hold for good, beside what it takes to make it.  So where our own
 ** searchers are asked first, and one of them finds the module, a goroutine loads it without; all
-** else is done, and told, by the stock function.
+** else is done as the stock function does it.
 */
 static bool is_function (lua_State *L, int t, int i, lua_CFunction f) {
   bool is = lua_rawgeti(L, t, i) == LUA_TFUNCTION && lua_tocfunction(L, -1) == f;
@@ -375,7 +375,25 @@ static bool push_open (lua_State *L) {
   return call_locked(L, 2) == 1 && lua_iscfunction(L, -1);
 }
 
-/* The name, a string, is at 1, alone; how many results.  0: it is for the stock function. */
+/* On top: what the loader was given, what it returned.  Into package.loaded, and as results. */
+static int set_loaded (lua_State *L) {
+  const char *name = lua_tostring(L, 1);
+  int value = lua_gettop(L);
+  stdlibs_loaded(L);
+  if (!lua_isnil(L, value)) {
+    lua_pushvalue(L, value);
+    lua_setfield(L, value + 1, name);
+  }
+  if (lua_getfield(L, value + 1, name) == LUA_TNIL) {
+    lua_pushboolean(L, 1);
+    lua_copy(L, -1, -2);
+    lua_setfield(L, value + 1, name);
+  }
+  lua_pushvalue(L, value - 1);
+  return 2;
+}
+
+/* The name, a string, is at 1, alone; how many results.  0: it is for require_plainly. */
 static int require_quietly (lua_State *L) {
   const char *name = lua_tostring(L, 1);
   bool c = false;
@@ -398,39 +416,63 @@ static int require_quietly (lua_State *L) {
   }
   else lua_call(L, 2, 1);
   lua_settop(L, 3);
-  stdlibs_loaded(L);
-  if (!lua_isnil(L, 3)) {
-    lua_pushvalue(L, 3);
-    lua_setfield(L, 4, name);
-  }
-  if (lua_getfield(L, 4, name) == LUA_TNIL) {
-    lua_pushboolean(L, 1);
-    lua_copy(L, -1, 5);
-    lua_setfield(L, 4, name);
-  }
-  lua_pushvalue(L, 2);
-  return 2;
+  return set_loaded(L);
 }
 
-/* upvalue 1: the function 'require' as it was; 2: the package table. */
+/* Push a loader for the module whose name is at 1, and what it is to be given. */
+static void find_loader (lua_State *L) {
+  luaL_Buffer tried;
+  int i, searchers = lua_gettop(L) + 1;
+  if (lua_getfield(L, lua_upvalueindex(2), "searchers") != LUA_TTABLE)
+    luaL_error(L, "'package.searchers' must be a table");
+  luaL_buffinit(L, &tried);
+  for (i = 1; lua_rawgeti(L, searchers, i) != LUA_TNIL; i++) {
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 2);
+    if (lua_isfunction(L, -2)) return;
+    lua_pop(L, 1);
+    if (lua_isstring(L, -1)) {
+      lua_pushliteral(L, "\n\t");
+      lua_insert(L, -2);
+      lua_concat(L, 2);
+      luaL_addvalue(&tried);
+    }
+    else lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  luaL_pushresult(&tried);
+  luaL_error(L, "module '%s' not found:%s", lua_tostring(L, 1), lua_tostring(L, -1));
+}
+
+/* The same for whatever there is.  The stock function does no more, but it would take a C function
+** for its caller, and not say where a script asked in vain. */
+static int require_plainly (lua_State *L) {
+  stdlibs_loaded(L);
+  lua_getfield(L, -1, lua_tostring(L, 1));
+  if (lua_toboolean(L, -1)) return 1;
+  lua_settop(L, 1);
+  find_loader(L);
+  lua_insert(L, -2);
+  lua_pushvalue(L, 1);
+  lua_pushvalue(L, -3);
+  lua_call(L, 2, 1);                   /* (if it raises small chunks stay) */
+  return set_loaded(L);
+}
+
+/* upvalues: the stock function (look_for's is the second, too); the package table. */
 static int l_require (lua_State *L) {
   State *s;
   bool goroutine, fine;
   uint32_t nuserdata;
   int n = 0;
-  luaL_checkstring(L, 1);              /* (the stock one would not know its own name) */
+  luaL_checkstring(L, 1);
   lua_settop(L, 1);
   s = is_loaded(L) ? NULL : here(L).s; /* where something is to be loaded */
   goroutine = s != NULL && !s->is_host;
   fine = goroutine && arena_fine(s->arena, true);
   nuserdata = goroutine ? s->nuserdata : 0;
   if (goroutine && (n = require_quietly(L)) == 0) lua_settop(L, 1);
-  if (n == 0) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);   /* (if it raises small chunks stay) */
-    n = lua_gettop(L);
-  }
+  if (n == 0) n = require_plainly(L);
   if (goroutine) {
     arena_fine(s->arena, fine);
     tidy_up(L, s, nuserdata);
