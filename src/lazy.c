@@ -112,6 +112,7 @@ static void put (lua_State *L, State *s, int t, int which, int i) {
   lua_pushvalue(L, -2);
   lua_rawset(L, t);                    /* (may raise: then it is not there) */
   set_done(s, which, i);
+  if (which == LAZY_LOADED) modref_stale(s);
 }
 
 static int get_field (lua_State *L, int which);

@@ -1,8 +1,9 @@
 /*
 ** modref.c - values that cross by reference.  Layer 5.
 **
-** The map is made anew when require has run since, or (looked at once a message, when a function
-** or an object of an unknown class is met) when package.loaded holds something else.
+** The map is made anew when require has run or a library was opened since, or (looked at once a
+** message, when a function or an object of an unknown class is met) when package.loaded holds
+** something else.
 ** Breadth first, so that the shortest path is kept; classes that are only upvalues of a module's
 ** functions come last.  _G and the inside of 'package' are left out: being a global makes
 ** nothing a module.

@@ -30,7 +30,7 @@ typedef struct ModRef {
   uint64_t *bloom;                     /* of the addresses in it: most tables are data */
 } ModRef;
 
-void modref_stale (struct State *s);   /* require has run */
+void modref_stale (struct State *s);   /* require has run, or a library was opened */
 
 /* Might the value at this address be known? */
 bool modref_may_know (const ModRef *r, const void *p);

@@ -267,6 +267,7 @@ static void make_lib (lua_State *L, State *s, const char *name) {
   if (!push_prepared(L, name)) push_lib(L, s, name);
   lua_pushvalue(L, -1);
   lua_setfield(L, require ? require - 1 : -3, name);           /* package.loaded */
+  modref_stale(s);
   if (strcmp(name, LUA_MATHLIBNAME) == 0) seed_random(L);
   if (strcmp(name, LUA_LOADLIBNAME) == 0) heritage_package(L, s);
   if (require) {
