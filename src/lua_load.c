@@ -9,37 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include "chunks.h"
+#include "code.h"
 #include "lua_args.h"
 #include "lua_load.h"
 #include "modimage.h"
 #include "paths.h"
 #include "rom.h"
 
-typedef struct Dump { char *bytes; size_t len, cap; } Dump;
-
-static int write_dump (lua_State *L, const void *p, size_t n, void *ud) {
-  Dump *d = ud;
-  (void)L;
-  if (n > d->cap - d->len) {
-    size_t cap = d->cap < 1024 ? 2048 : 2 * d->cap;
-    char *bytes;
-    while (cap - d->len < n) cap *= 2;
-    bytes = realloc(d->bytes, cap);
-    if (bytes == NULL) return 1;
-    d->bytes = bytes;
-    d->cap = cap;
-  }
-  memcpy(d->bytes + d->len, p, n);
-  d->len += n;
-  return 0;
-}
-
 /* Keep the function on top as what 'path' was when it was 'id'. */
 static void keep (lua_State *L, const char *path, const char *mode, const FileId *id) {
-  Dump d = { NULL, 0, 0 };
-  if (lua_dump(L, write_dump, &d, 0) == 0 && d.bytes != NULL)
-    chunk_put(path, mode, id, d.bytes, d.len);
-  else free(d.bytes);
+  size_t len;
+  char *bytes = code_dump(L, -1, &len);
+  if (bytes != NULL) chunk_put(path, mode, id, bytes, len);
 }
 
 /* The State of 'L', if it is one of goro's and runs; or NULL. */
@@ -59,7 +40,7 @@ static State *maker (lua_State *L) {
 static int load_dump (lua_State *L, const Chunk *c, const char *name) {
   State *s = state_here(L);
   if (s == NULL) return luaL_loadbufferx(L, c->bytes, c->len, name, "b");
-  return rom_load(L, s, c->bytes, c->len, name, maker(L) != NULL);
+  return rom_load(L, s, c->bytes, c->len, name, rare(s)->making != NULL);
 }
 
 /* A goroutine that makes an image of modules is told which files they are from ... */
@@ -134,34 +115,27 @@ static bool is_plain (const char *name, size_t lname, const char *path, size_t l
   return strcspn(name, LUA_PATH_SEP LUA_PATH_MARK) == lname && strlen(path) == lpath;
 }
 
-/* The file of the module whose name is at 1, by package[field], into 'file'; PATH_NONE: what was
-** looked for in vain is in 'tried'. */
-static Found look_for (lua_State *L, const char *field, bool readable, char *file, char *tried,
-                       size_t *ltried) {
-  size_t lname, lpath;
+/* The file of the module whose name is at 1, by package[field], into 'file'.  PATH_NONE: what was
+** looked for in vain is pushed, if it is to be told. */
+static Found find_module (lua_State *L, int package, const char *field, bool readable, bool tell,
+                          char *file) {
+  char tried[PATHS_MAX_TRIED];
+  size_t lname, lpath, ltried;
   const char *name = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &lname) : NULL;
   const char *path;
   Found found = PATH_STRANGE;
   lua_settop(L, 1);
-  if (name != NULL && lua_istable(L, lua_upvalueindex(2))) {
+  if (name != NULL && lua_istable(L, package)) {
     lua_pushstring(L, field);
-    if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TSTRING) {
+    if (lua_rawget(L, package) == LUA_TSTRING) {
       path = lua_tolstring(L, 2, &lpath);
       if (is_plain(name, lname, path, lpath))
-        found = path_search(name, path, readable, file, tried, ltried);
+        found = path_search(name, path, readable, file, tried, &ltried);
       if (found != PATH_STRANGE) note_search(L, name, path, found == PATH_FOUND ? file : NULL);
     }
   }
   lua_settop(L, 1);
-  return found;
-}
-
-/* The same; what was looked for in vain is pushed. */
-static Found find_module (lua_State *L, const char *field, bool readable, char *file) {
-  char tried[PATHS_MAX_TRIED];
-  size_t ltried;
-  Found found = look_for(L, field, readable, file, tried, &ltried);
-  if (found == PATH_NONE) lua_pushlstring(L, tried, ltried);
+  if (tell && found == PATH_NONE) lua_pushlstring(L, tried, ltried);
   return found;
 }
 
@@ -169,7 +143,7 @@ int search_lua (lua_State *L) {
   char file[PATHS_MAX_FILE];
   bool readable = false;               /* (it is loaded at once: that tells as much) */
   for (;; readable = true) {
-    Found found = find_module(L, "path", readable, file);
+    Found found = find_module(L, lua_upvalueindex(2), "path", readable, true, file);
     if (found == PATH_NONE) return 1;
     if (found == PATH_FOUND && load_file(L, file, NULL) == LUA_OK) {
       lua_pushstring(L, file);
@@ -184,18 +158,9 @@ int search_lua (lua_State *L) {
   return lua_gettop(L);
 }
 
-int find_c (lua_State *L) {
+int find_file (lua_State *L, int package, const char *field, bool readable, bool tell) {
   char file[PATHS_MAX_FILE];
-  Found found = find_module(L, "cpath", true, file);           /* (libc may know the library) */
-  if (found == PATH_STRANGE) return -1;
-  if (found == PATH_FOUND) lua_pushstring(L, file);
-  return found == PATH_FOUND;
-}
-
-int find_quietly (lua_State *L, const char *field, bool readable) {
-  char file[PATHS_MAX_FILE], tried[PATHS_MAX_TRIED];
-  size_t ltried;
-  Found found = look_for(L, field, readable, file, tried, &ltried);
+  Found found = find_module(L, package, field, readable, tell, file);
   if (found == PATH_STRANGE) return -1;
   if (found == PATH_FOUND) lua_pushstring(L, file);
   return found == PATH_FOUND;
@@ -265,10 +230,10 @@ static int push_infos (lua_State *L) {           /* a list of 'n' */
 /*
 ** compiled, compile_hits: source files compiled for require, loadfile and dofile, and loads that
 ** needed none; searches, search_hits: files looked for on a path, and those whose place was
-** remembered; code_bytes, code_loads: instructions and line numbers that goroutines share, and loads
-** that found theirs there; images, image_bytes: of functions and modules, that are ready; module_images: a
-** list, each with modules ("a, b"), state ("counting", "making", "ready", "refused"), reason (why
-** it was refused), bytes, goroutines (started from it).
+** remembered; code_bytes, code_loads: instructions and line numbers that goroutines share, and
+** loads that found theirs there; images, image_bytes: of functions and modules, that are ready;
+** module_images: a list, each with modules ("a, b"), state ("counting", "making", "ready",
+** "refused"), reason (why it was refused), bytes, goroutines (started from it).
 */
 void load_stats (lua_State *L) {
   ChunkStats c;

@@ -21,14 +21,10 @@ void load_stats (lua_State *L);
 /* Instead of the stock searcher of Lua modules.  Upvalue 1: that one; 2: the package table. */
 int search_lua (lua_State *L);
 
-/* For the searcher of C modules, whose upvalues 1 and 2 are the same: where is the one of the name
-** at 1?  1: its file is pushed; 0: there is none, and why is pushed; -1: the stock one is to
-** look.  May raise. */
-int find_c (lua_State *L);
-
-/* The same for l_require, by package[field], whose upvalue 2 is the package table, too; 0: nothing
-** is pushed. */
-int find_quietly (lua_State *L, const char *field, bool readable);
+/* Where is the module of the name at 1, by the field "path" or "cpath" of the table at 'package'?
+** 1: its file is pushed; 0: there is none, and if 'tell' why is pushed; -1: the stock searcher is to
+** look.  'readable': it is looked whether the file can be read.  May raise. */
+int find_file (lua_State *L, int package, const char *field, bool readable, bool tell);
 
 #pragma GCC visibility pop
 

@@ -277,19 +277,26 @@ static void push_open_name (lua_State *L) {
   }
 }
 
+/* loadlib is on top: push what opens the C module whose name is at 1, its file at 'file'. */
+static bool load_open (lua_State *L, int file) {
+  lua_pushvalue(L, file);
+  push_open_name(L);
+  return call_locked(L, 2) == 1 && lua_iscfunction(L, -1);
+}
+
 /* upvalues: the stock searcher of C modules, the package table, its loadlib as it was.  Argument:
 ** a name.  Probes files as search_lua does (the stock one opens them); what is out of the ordinary
 ** is told by the stock one. */
 static int search_c_file (lua_State *L) {
   const char *name = lua_tostring(L, 1);
-  int found = name != NULL && strchr(name, '-') == NULL ? find_c(L) : -1;
+  int found = -1;
+  if (name != NULL && strchr(name, '-') == NULL)   /* (libc may know the library) */
+    found = find_file(L, lua_upvalueindex(2), "cpath", true, true);
   if (found == 0) return 1;
   if (found == 1) {
     int file = lua_gettop(L);
     lua_pushvalue(L, lua_upvalueindex(3));
-    lua_pushvalue(L, file);
-    push_open_name(L);
-    if (call_locked(L, 2) == 1 && lua_iscfunction(L, -1)) {
+    if (load_open(L, file)) {
       lua_pushcclosure(L, run_loader, 1);
       lua_pushvalue(L, file);
       return 2;
@@ -333,6 +340,8 @@ static bool is_loaded (lua_State *L) {
   return is;
 }
 
+#define PACKAGE lua_upvalueindex(1)    /* l_require's: the package table */
+
 /*
 ** What 'require' makes for its message, in case that there is no such module, is half a kilobyte
 ** that a parked goroutine would hold for good, beside what it takes to make it.  So where our own
@@ -348,8 +357,7 @@ static bool is_function (lua_State *L, int t, int i, lua_CFunction f) {
 /* Push package.searchers; false: it is no table. */
 static bool push_searchers (lua_State *L) {
   lua_pushliteral(L, "searchers");
-  return lua_istable(L, lua_upvalueindex(2)) &&
-         lua_rawget(L, lua_upvalueindex(2)) == LUA_TTABLE;
+  return lua_istable(L, PACKAGE) && lua_rawget(L, PACKAGE) == LUA_TTABLE;
 }
 
 /* Would the stock function ask our searchers for files first?  The name is at 1, alone. */
@@ -367,12 +375,8 @@ static bool is_ours_to_find (lua_State *L) {
 
 /* Push the luaopen_ function of the C module whose name and file are at 1 and 2. */
 static bool push_open (lua_State *L) {
-  if (!push_searchers(L) || lua_rawgeti(L, 3, 3) != LUA_TFUNCTION ||
-      lua_getupvalue(L, 4, 3) == NULL)
-    return false;
-  lua_pushvalue(L, 2);
-  push_open_name(L);
-  return call_locked(L, 2) == 1 && lua_iscfunction(L, -1);
+  return push_searchers(L) && lua_rawgeti(L, 3, 3) == LUA_TFUNCTION &&
+         lua_getupvalue(L, 4, 3) != NULL && load_open(L, 2);
 }
 
 /* On top: what the loader was given, what it returned.  Into package.loaded, and as results. */
@@ -400,9 +404,9 @@ static int require_quietly (lua_State *L) {
   int found;
   if (!is_ours_to_find(L)) return 0;
   modref_stale(here(L).s);
-  if ((found = find_quietly(L, "path", false)) == 0 && strchr(name, '-') == NULL) {
+  if ((found = find_file(L, PACKAGE, "path", false, false)) == 0 && strchr(name, '-') == NULL) {
     c = true;
-    found = find_quietly(L, "cpath", true);
+    found = find_file(L, PACKAGE, "cpath", true, false);
   }
   if (found != 1) return 0;
   if (c ? !push_open(L) : load_file(L, lua_tostring(L, 2), NULL) != LUA_OK) return 0;
@@ -423,7 +427,7 @@ static int require_quietly (lua_State *L) {
 static void find_loader (lua_State *L) {
   luaL_Buffer tried;
   int i, searchers = lua_gettop(L) + 1;
-  if (lua_getfield(L, lua_upvalueindex(2), "searchers") != LUA_TTABLE)
+  if (lua_getfield(L, PACKAGE, "searchers") != LUA_TTABLE)
     luaL_error(L, "'package.searchers' must be a table");
   luaL_buffinit(L, &tried);
   for (i = 1; lua_rawgeti(L, searchers, i) != LUA_TNIL; i++) {
@@ -459,7 +463,6 @@ static int require_plainly (lua_State *L) {
   return set_loaded(L);
 }
 
-/* upvalues: the stock function (look_for's is the second, too); the package table. */
 static int l_require (lua_State *L) {
   State *s;
   bool goroutine, fine;
@@ -523,8 +526,8 @@ void runtime_opened (lua_State *L, State *s, const char *lib) {
     lua_pushglobaltable(L);
     if (lua_getfield(L, -1, "require") == LUA_TFUNCTION) {
       lua_pushvalue(L, top);
-      lua_pushcclosure(L, l_require, 2);
-      lua_setfield(L, -2, "require");
+      lua_pushcclosure(L, l_require, 1);
+      lua_setfield(L, -3, "require");
     }
   }
   lua_settop(L, top);
