@@ -52,7 +52,7 @@ enum { COUNTING, MAKING, READY, REFUSED };       /* Image.phase */
 
 static Image plain;                    /* [I] after image_init */
 static Image rich;                     /* the same with 'string' and 'table' prepared; its phase says */
-static bool there, always_rich;        /* [I] */
+static bool there;
 static uint32_t make_at = MAKE_AT, modules_at = MODULES_AT;    /* [I] */
 static bool logging;                   /* [I] */
 
@@ -104,16 +104,11 @@ void image_fill_plain (lua_State *L, State *s) {
   handle_prepare(L);
 }
 
-static int fill_plain (lua_State *L) {
-  image_fill_plain(L, NULL);
-  return 0;
-}
-
-static int fill_rich (lua_State *L) {
+static int fill_plain (lua_State *L) {           /* or rich */
   Making *mk = lua_touserdata(L, 1);
   lua_settop(L, 0);
   image_fill_plain(L, NULL);
-  stdlibs_prepare_common(L, mk->s);
+  if (mk->img == &rich) stdlibs_prepare_common(L, mk->s);
   return 0;
 }
 
@@ -187,6 +182,11 @@ static bool is_function_kept (lua_State *L, const Image *img) {
   return same;
 }
 
+/* Where code that is at 'f' in 'from' is in its copy; NULL: there is none. */
+static const void *code_moved (const Arena *from, const Arena *to, const void *f) {
+  return f == NULL || rom_has(f) ? f : arena_moved(from, to, f);
+}
+
 /* Make the image in a large arena, then keep a copy of the size that it needs. */
 static bool make (Image *img) {
   State *s = calloc(1, sizeof *s);     /* for the allocator, while the template is made */
@@ -198,7 +198,7 @@ static bool make (Image *img) {
   large = s->arena = arena_new(TEMPLATE_SIZE, true);
   if (large != NULL && (L = lua_newstate(state_allocate, s)) != NULL) {
     state_prepare(L);
-    lua_pushcfunction(L, img == &plain ? fill_plain : img == &rich ? fill_rich : fill_function);
+    lua_pushcfunction(L, img->code == NULL ? fill_plain : fill_function);
     lua_pushlightuserdata(L, &mk);
     if (lua_pcall(L, 1, LUA_MULTRET, 0) == LUA_OK && is_function_kept(L, img)) {
       lua_gc(L, LUA_GCCOLLECT, 0);
@@ -212,8 +212,7 @@ static bool make (Image *img) {
   if (img->arena != NULL) {
     uint32_t i;
     img->L = arena_moved(large, img->arena, L);
-    if (img->function != NULL && !rom_has(img->function))
-      img->function = arena_moved(large, img->arena, img->function);
+    img->function = code_moved(large, img->arena, img->function);
     for (i = 0; i < img->nhandles; i++)
       img->handles[i] = arena_moved(large, img->arena, img->handles[i]);
     memcpy(img->lazy, s->lazy, sizeof img->lazy);
@@ -413,17 +412,17 @@ Image *image_find_modules (const char *names, size_t len, Heritage *h) {
   return img;
 }
 
+Ask image_look (const Image *img) {
+  uint32_t phase = load_acq(&img->phase);
+  return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
+}
+
 Ask image_ask (Image *img) {
   uint32_t phase = load_acq(&img->phase), asked = load_rlx(&img->asked);
   if (asked < UINT32_MAX / 2) store_rlx(&img->asked, asked + 1);
   if (phase == COUNTING && asked + 1 >= modules_at && cas_acqrel(&img->phase, &phase, MAKING))
     return ASK_MAKE;
-  return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
-}
-
-Ask image_look (const Image *img) {
-  uint32_t phase = load_acq(&img->phase);
-  return phase == READY ? ASK_READY : phase == REFUSED ? ASK_NEVER : ASK_NOT;
+  return image_look(img);
 }
 
 void image_refuse (Image *img, const char *why) {
@@ -587,11 +586,11 @@ ImageStats image_stats (void) {
 
 /*
 ** Goroutines that start by messages are copies of the plain image, or of the rich one where others
-** that were started there opened a library that it has.
+** that were started there opened a library that it has, or an image is made for every start.
 */
 static bool is_rich (const State *s) {
   uint32_t phase = COUNTING;
-  if (!always_rich && (s->origin == NULL || load_rlx(&s->origin->rich) == 0)) return false;
+  if (make_at > 1 && (s->origin == NULL || load_rlx(&s->origin->rich) == 0)) return false;
   if (load_rlx(&rich.phase) == COUNTING && cas_acqrel(&rich.phase, &phase, MAKING)) {
     bool ok = make(&rich) && check(&rich, NULL);
     if (!ok) drop(&rich);
@@ -621,8 +620,7 @@ lua_State *image_open (State *s, ArenaPool *pool) {
 }
 
 const void *image_function (const State *s) {
-  const void *f = s->image->function;
-  return f == NULL || rom_has(f) ? f : arena_moved(s->image->arena, s->arena, f);
+  return code_moved(s->image->arena, s->arena, s->image->function);
 }
 
 void image_learn (const State *s) {
@@ -642,8 +640,7 @@ void image_init (void) {
   const char *how = getenv("GOROIMAGE");
   lock_init(&images.lock, RANK_LEAF);
   if ((how != NULL && strcmp(how, "0") == 0) || !stdlibs_can_be_lazy()) return;
-  always_rich = how != NULL && strstr(how, "always") != NULL;
-  if (always_rich) make_at = modules_at = 1;
+  if (how != NULL && strstr(how, "always") != NULL) make_at = modules_at = 1;
   logging = how != NULL && strstr(how, "log") != NULL;
   there = make(&plain) && check(&plain, NULL);
 }

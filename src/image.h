@@ -102,7 +102,8 @@ void image_learn (const State *s);     /* copies are to have as much room as thi
 #define image_handle(s, slot) \
   ((Handle *)arena_moved((s)->image->arena, (s)->arena, (s)->image->handles[(slot) - 1]))
 
-const void *image_function (const State *s);       /* where code_of finds the image's function; or NULL */
+/* Where code_of finds the function of s->image; or NULL. */
+const void *image_function (const State *s);
 
 /*
 ** The keep: a table with weak values.  By number: 1 to MAX_SLOTS the handles of a state's image,

@@ -73,11 +73,7 @@ State *go_prepare (lua_State *L, Here h, int arg) {
   if (st != NULL) s->start.image = st;
   else s->start.msg = m;
   s->image = img;
-  if (making != NULL && rare_write(s) != NULL) s->rare->making = making;
-  else if (making != NULL) {           /* no memory: let another make it */
-    image_abandon(making);
-    image_unref(making);
-  }
+  modimage_appoint(s, making);
   s->heritage = heritage_lend(h.s);
   s->origin = origin_here(L, h.s);
   s->creator = h.g->id;

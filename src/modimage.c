@@ -168,33 +168,37 @@ Image *modimage_choose (State *s, Heritage *h, Image **make) {
   return img;
 }
 
-/* Thousands may have been started before the first of them could make the image. */
-void modimage_decide (State *s) {
-  Image *img = s->image, *make = NULL;
-  bool refused = false;
-  Ask now = image_look(img);
-  s->image = NULL;
-  if (now == ASK_READY) {
-    if (is_current(img)) {
-      add_rlx(&img->started, 1);
-      s->image = img;
-      return;
-    }
-    image_forget(img);
-  }
-  image_unref(img);
-  if (now != ASK_NEVER) return;
-  img = ask(LUA_LOADLIBNAME, sizeof LUA_LOADLIBNAME, s->heritage, &make, &refused);
-  if (make != NULL && rare_write(s) != NULL) s->rare->making = make;
-  else if (make != NULL) {             /* no memory: let another make it */
+void modimage_appoint (State *s, Image *make) {
+  if (make == NULL) return;
+  if (rare_write(s) != NULL) s->rare->making = make;
+  else {                               /* no memory: let another make it */
     image_abandon(make);
     image_unref(make);
   }
-  if (img != NULL && image_look(img) == ASK_READY) {
-    add_rlx(&img->started, 1);
-    s->image = img;
+}
+
+/* Thousands may have been started before the first of them could make the image. */
+void modimage_decide (State *s) {
+  Image *img = s->image, *make;
+  bool refused;
+  Ask now = image_look(img);
+  if (now == ASK_READY && !is_current(img)) {
+    image_forget(img);
+    now = ASK_NOT;
   }
-  else image_unref(img);
+  else if (now == ASK_NEVER) {
+    image_unref(img);
+    make = NULL;
+    img = ask(LUA_LOADLIBNAME, sizeof LUA_LOADLIBNAME, s->heritage, &make, &refused);
+    modimage_appoint(s, make);
+    if (img != NULL) now = image_look(img);
+  }
+  if (now == ASK_READY) add_rlx(&img->started, 1);
+  else {
+    image_unref(img);
+    img = NULL;
+  }
+  s->image = img;
 }
 
 /* ---------------------------------------------------------------- making one */

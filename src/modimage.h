@@ -28,6 +28,7 @@ void modimage_note (State *s, const char *name, size_t len);
 ** 'making'.
 */
 Image *modimage_choose (State *s, Heritage *h, Image **make);
+void modimage_appoint (State *s, Image *make);     /* takes that reference; NULL: nothing */
 void modimage_decide (State *s);       /* s->image is one of modimage_choose's: can it be used? */
 
 /* The goroutine that makes one: its state is opened in an arena that can be copied (NULL: no

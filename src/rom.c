@@ -29,6 +29,7 @@
 */
 #include <stdlib.h>
 #include <string.h>
+#include "code.h"
 #include "rom.h"
 
 #define MAX_BLOCKS 1024                /* of one load */
@@ -82,7 +83,6 @@ static struct {
   Lock lock;                           /* RANK_LEAF */
   size_t used;                         /* [L] of rom */
   size_t held;                         /* [L] bytes of recipes, with their dumps */
-  uint64_t recipes;                    /* [L] */
   _Atomic(uint64_t) loads;             /* [A] */
 } kept = { .lock = { .rank = RANK_LEAF } };
 
@@ -181,26 +181,25 @@ static int see_block (lua_State *L, const void *p, size_t n, void *ud) {
   return 0;
 }
 
+static size_t room_of (const Part *part) { return (part->size + 15u) & ~(size_t)15; }
+
 /* Copy the arrays into rom.  false: there is no room, or the recipe is too large for them. */
 static bool keep_arrays (const Record *r, Recipe *c) {
   size_t need = 0, own = recipe_size(c->nblocks) + c->len;
   char *to;
   int i;
-  for (i = 0; i < c->n; i++) need += (c->part[i].size + 15u) & ~(size_t)15;
+  for (i = 0; i < c->n; i++) need += room_of(&c->part[i]);
   lock_acquire(&kept.lock);
   to = rom + kept.used;
   if (need < own / MAX_RATIO || need > ROM_SIZE - kept.used || own > MAX_HELD - kept.held)
     need = 0;
   kept.used += need;
-  if (need > 0) {
-    kept.held += own;
-    kept.recipes++;
-  }
+  if (need > 0) kept.held += own;
   lock_release(&kept.lock);
   for (i = 0; i < c->n && need > 0; i++) {
     memcpy(to, r->block[c->part[i].array].p, c->part[i].size);
     c->part[i].kept = to;
-    to += (c->part[i].size + 15u) & ~(size_t)15;
+    to += room_of(&c->part[i]);
   }
   return need > 0;
 }
@@ -258,18 +257,7 @@ static void share (const Recipe *c, const Record *r) {
 
 /* ---------------------------------------------------------------- the table */
 
-/* Not 0. */
-static uint64_t key_of (const char *dump, size_t len) {
-  uint64_t h = len, w;
-  size_t i;
-  for (i = 0; i + sizeof w <= len; i += sizeof w) {
-    memcpy(&w, dump + i, sizeof w);
-    h = (h ^ w) * UINT64_C(0x9E3779B97F4A7C15);
-    h ^= h >> 32;
-  }
-  for (; i < len; i++) h = (h ^ (unsigned char)dump[i]) * UINT64_C(0x9E3779B97F4A7C15);
-  return h | 1;
-}
+static uint64_t key_of (const char *dump, size_t len) { return code_hash(dump, len, len) | 1; }
 
 /* Where what has this key is; or a slot for it, without a recipe.  NULL: there is no room. */
 static Slot *slot_of (uint64_t key) {
@@ -336,7 +324,6 @@ RomStats rom_stats (void) {
   RomStats st;
   lock_acquire(&kept.lock);
   st.bytes = kept.used;
-  st.functions = kept.recipes;
   lock_release(&kept.lock);
   st.loads = load_rlx(&kept.loads);
   return st;

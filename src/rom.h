@@ -17,8 +17,8 @@
 ** copied ('eager': shares at once, not only what was loaded before). */
 int rom_load (lua_State *L, State *s, const char *dump, size_t len, const char *name, bool eager);
 
-typedef struct RomStats { uint64_t bytes, functions, loads; } RomStats;
-RomStats rom_stats (void);             /* bytes kept; of how many dumps; loads that used them */
+typedef struct RomStats { uint64_t bytes, loads; } RomStats;
+RomStats rom_stats (void);             /* bytes kept; loads that used them */
 
 extern char rom[ROM_SIZE];
 /* Is it there?  Such a block is nobody's to free. */

@@ -230,15 +230,21 @@ void stdlibs_prepare_common (lua_State *L, State *s) {
   prepare(L, s, LUA_TABLIBNAME);
 }
 
-void stdlibs_prepare_mentioned (lua_State *L, State *s, const char *code, size_t len) {
+static bool mentions_methods (const char *code, size_t len) {  /* of strings */
   static const char *const methods[] = { "gsub", "gmatch", "format", "match", "find", "sub", "rep",
                                          "byte", "lower", "upper", NULL };
-  size_t i, k;
-  for (i = 0; i < NPLAIN; i++) {
-    bool is = code_mentions(code, len, plain[i]);
-    for (k = 0; i == 0 && !is && methods[k] != NULL; k++) is = code_mentions(code, len, methods[k]);
-    if (is) prepare(L, s, plain[i]);
-  }
+  int i;
+  for (i = 0; methods[i] != NULL; i++)
+    if (code_mentions(code, len, methods[i])) return true;
+  return false;
+}
+
+void stdlibs_prepare_mentioned (lua_State *L, State *s, const char *code, size_t len) {
+  size_t i;
+  for (i = 0; i < NPLAIN; i++)
+    if (code_mentions(code, len, plain[i]) ||
+        (same(plain[i], LUA_STRLIBNAME) && mentions_methods(code, len)))
+      prepare(L, s, plain[i]);
 }
 
 /* ---------------------------------------------------------------- opened */
