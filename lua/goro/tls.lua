@@ -77,10 +77,13 @@ end
 
 --- As LuaSocket's: a line, all, or so many bytes.
 function Tls:receive(pattern, prefix)
-  local start = now()
+  local start, had = now(), #(prefix or "")
   while true do
     local data, reason, partial = self.ssl:receive(pattern or "*l", prefix)
     if data then return data end
+    if reason == "closed" and (pattern == "*a" or pattern == "a") and #partial > had then
+      return partial               -- all there was; LuaSec knows only what came since the wait
+    end
     if not wants(reason) then return nil, reason, partial end
     prefix = partial
     local ok, why = wait(self, reason, start)
