@@ -149,7 +149,10 @@ describe("goro.debug #sight #nochaos", function()
     end)
 
     it("answers goro-top's screen, with rates at the second look", function()
-      local out = served("timeout 20 " .. top .. "-n 0.2 %s | sed '/switches [0-9]/q'")
+      local out = served("{ { timeout 20 " .. top .. "-n 0.2 %s; echo ended $? >&2; } | "
+        .. "sed '/switches [0-9]/q'; } 2>&1")
+      assert.matches("ended %d", out)              -- and when nobody reads any more it ends
+      assert.is_nil(out:find("ended 124", 1, true), out)
       has(out, "goroutines 23")
       assert.matches("20 chan receive", out)
       assert.matches("switches %d", out)
