@@ -8,6 +8,8 @@
 **   state_bytes  what a state with its libraries has allocated    bytes
 **   bare_bytes   what a state without libraries has               bytes
 **   memcpy1m     memcpy of 1 MiB                                  MB/s
+**   resident     resident memory of each of n states with their libraries, where
+**                BENCH_CODE (Lua source) has run, after a collection  bytes
 */
 
 #include <stdio.h>
@@ -98,6 +100,40 @@ static double memcpy1m (long n) {
   return (double)n * MIB / 1e6 / seconds;
 }
 
+static double vm_rss (void) {
+  char line[256];
+  double bytes = 0;
+  FILE *file = fopen("/proc/self/status", "r");
+  if (file == NULL)
+    return 0;
+  while (fgets(line, sizeof(line), file) != NULL)
+    if (strncmp(line, "VmRSS:", 6) == 0)
+      bytes = atof(line + 6) * 1024;
+  fclose(file);
+  return bytes;
+}
+
+static void one_state (const char *code) {         /* stays open */
+  lua_State *L = checked(luaL_newstate());
+  luaL_openlibs(L);
+  if (code != NULL && luaL_dostring(L, code) != LUA_OK) {
+    fprintf(stderr, "%s\n", lua_tostring(L, -1));
+    exit(1);
+  }
+  lua_gc(L, LUA_GCCOLLECT);
+}
+
+static double resident (long n) {
+  const char *code = getenv("BENCH_CODE");
+  double before;
+  for (int i = 0; i < 20; i++)                     /* what is there once for all */
+    one_state(code);
+  before = vm_rss();
+  for (long i = 0; i < n; i++)
+    one_state(code);
+  return (vm_rss() - before) / (double)n;
+}
+
 static const struct {
   const char *name;
   const char *unit;
@@ -109,6 +145,7 @@ static const struct {
   {"state_bytes", "bytes", 1, state_bytes},
   {"bare_bytes", "bytes", 1, bare_bytes},
   {"memcpy1m", "MB/s", 4000, memcpy1m},
+  {"resident", "bytes", 2000, resident},
 };
 
 int main (int argc, char **argv) {

@@ -21,7 +21,8 @@ Times: goroutines that capture and use a module, one after the other; the CPU ti
 plain goroutines take, against requiring it anew in plain Lua, with all that it requires; of
 both what its use takes is taken off.
 Memory: VmRSS of parked goroutines that captured it, beyond such as have opened the standard
-libraries that it opens (plain Lua has them open), against what the module keeps in plain Lua.
+libraries that it opens (plain Lua has them open), against what the module keeps in plain Lua by
+its own count; and against VmRSS of states of plain Lua that loaded it, beyond such as did not.
 ]]
 
 -- What each bound says; libs: the standard libraries that it opens, which plain Lua has open
@@ -267,6 +268,16 @@ local function value(key, ...)
 end
 
 local PARKED = 2000
+local floor = support.prepare { support.floor_c }[support.floor_c]
+
+-- What a state of plain Lua, which required the module if one is named, has resident.
+local function floor_resident(name)
+  if not floor then return nil end
+  local pipe = assert(io.popen(("MALLOC_ARENA_MAX=1 BENCH_CODE='%s' %s resident %d"):format(
+    name and ('require "%s"'):format(name) or "", support.floor_c.command(), PARKED)))
+  local bytes = pipe:read("a"):match("^resident (%S+) bytes")
+  return pipe:close() and tonumber(bytes)
+end
 
 local only
 if options.only then
@@ -296,11 +307,17 @@ for _, m in ipairs(modules) do
     end
   end
   local function keeps() return value("bytes", "plain", name, 10) end
+  local function states()                          -- after a collection
+    local with, without = floor_resident(name), floor_resident()
+    return with and without and with - without
+  end
   judge(name, "parked it takes %.2f of what the module keeps",
     m.cheaper == 20 and { most = 1.1 }, measure(growth("libs"), keeps),
     "%.0f bytes / %.0f bytes")
   judge(name, "(%.2f, beyond a goroutine with no library open)", nil,
     measure(growth("bare"), keeps), "%.0f bytes / %.0f bytes")
+  judge(name, "parked it takes %.2f of what a state of plain Lua grows by", { most = 1.1 },
+    measure(growth("libs"), states), "%.0f bytes / %.0f bytes")
   if name == "re" then
     judge(name, "its chunk is loaded %.1f times quicker", { least = 5 },
       measure(function() return value("load", "lua_part", name, 500) end,
