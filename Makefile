@@ -146,10 +146,16 @@ run: deps-run                                ## build, then run examples/wordcou
 	tools/lua examples/wordcount.lua --compare
 
 test: deps-test                             ## specs on 1, 2 and 8 processors, C tests, the rock
-	$(MAKE) --no-print-directory specs
-	$(MAKE) --no-print-directory lifecycle LIFE=20
-	$(MAKE) --no-print-directory unit
-	$(MAKE) --no-print-directory rock
+	$(MAKE) --no-print-directory specs PROCS="$(wordlist 1,2,$(PROCS))"
+	$(MAKE) --no-print-directory -j2 --output-sync=recurse test-specs test-rest
+
+.PHONY: test-specs test-rest
+test-specs:
+	$(MAKE) --no-print-directory -j1 specs PROCS="$(wordlist 3,9,$(PROCS))"
+test-rest:
+	$(MAKE) --no-print-directory -j1 lifecycle LIFE=20
+	$(MAKE) --no-print-directory -j1 unit
+	$(MAKE) --no-print-directory -j1 rock
 
 specs: $(release_build)                        ## the specs alone (SPECS=file, PROCS="1 2 8")
 	@tools/specs.sh "$(PROCS)" $(call busted,$(if $(SPECS),,--exclude-tags=lifecycle$(comma)valgrind))
