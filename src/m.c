@@ -229,11 +229,11 @@ static void host_sleep (M *m) {
 ** TRACES.  Between these two the goroutine does not run.  A worker's that stood still already when
 ** the trace began is not seen to go on: the end of that slice will not be seen either (trace.c, T2).
 */
-static uint32_t trace_stands (M *m) {
+static uint32_t trace_stands (M *m, Outcome o) {
   G *g = m->curg;
   uint32_t now = load_rlx(&trace_now);
   if (now == 0) return 0;
-  trace_end(m, g, load_rlx(&g->status) == G_RUNNABLE ? RUN_YIELDED : RUN_PARKED);
+  trace_end(m, g, o);
   return now;
 }
 
@@ -251,9 +251,9 @@ static void went_on (M *m, uint32_t traced) {
 ** Block this M until somebody gives it a P (start_m, or execute for its bound goroutine).  Its
 ** own P, if any, is handed off.
 */
-void m_wait (M *m) {
+void m_wait (M *m, Outcome o) {
   GList dead = { NULL, NULL };
-  uint32_t traced = trace_stands(m);
+  uint32_t traced = trace_stands(m, o);
   if (load_rlx(&m->guests) != GUESTS_NONE && m->curg == m->curg->host->main && guests_run(m)) {
     went_on(m, traced);
     sched_own(m, m->curg);             /* sysmon may have taken its P */

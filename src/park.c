@@ -107,7 +107,7 @@ void park_here (M *m, G *g) {
     if (before == NULL) store_rlx(&g->bound, m);   /* before PARKED is published */
     if (guests) store_rel(&m->guests, GUESTS_MAY);
     if (cas_acqrel(&g->status, &s, G_PARKED)) {
-      m_wait(m);
+      m_wait(m, RUN_PARKED);           /* (its status may say by now that it was readied) */
       goro_check(load_rlx(&g->status) == G_RUNNING);
       if (before == NULL) store_rlx(&g->bound, NULL);
       return;
@@ -125,7 +125,7 @@ void yield_here (M *m, G *g, bool preempted) {
   store_rel(&g->status, G_RUNNABLE);
   if (preempted) bq_add(m->p, g);
   else gq_add(g);
-  m_wait(m);
+  m_wait(m, RUN_YIELDED);
   store_rlx(&g->bound, before);
 }
 

@@ -328,7 +328,7 @@ void sched_own (M *m, G *g) {
   store_rel(&g->status, G_RUNNABLE);
   gq_add(g);
   wake_for(NULL);                      /* a P may have become idle since we looked */
-  m_wait(m);
+  m_wait(m, RUN_YIELDED);
   store_rlx(&g->bound, before);
 }
 

@@ -197,7 +197,7 @@ void m_signal (uint32_t id, const M *m);         /* the preemption signal, if 'm
 ** preemption signal.  All samples that are owed are forgotten. */
 bool m_sample (uint32_t id, int tid, uint32_t n);
 void m_samples_drop (void);
-void m_wait (M *m);                    /* blocks m until it is given a P; accounted idle */
+void m_wait (M *m, Outcome o);         /* blocks m until it is given a P; accounted idle */
 void m_give (M *m, P *pp);             /* sched.lock not held: give a waiting M this P */
 void check_dead_locked (GList *dead);
 void g_spare_drop (M *m);              /* (host.c) */
