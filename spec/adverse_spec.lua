@@ -53,6 +53,37 @@ describe("an unkind system #adverse #nosan #nochaos", function()
     end
   end)
 
+  it("with no thread to be had makes a main script's wait raise, not hang", function()
+    for calls = 0, 1 do
+      for procs = 1, 2 do
+        ok([[
+          local goro = require "goro"
+          local c, m, l = goro.chan(), goro.Mutex(), goro.net.listen("127.0.0.1:0")
+          local cond, ctx = goro.Cond(m), goro.context.with_timeout(nil, 0.01)
+          m:lock()
+          for i, f in ipairs {
+            function() c:recv(0.01) end, function() goro.sleep(0.01) end,
+            function() l:accept() end,
+            function() cond:wait(0.01) end, function() ctx:done():recv() end,
+            function() goro.after(0.01):recv() end,
+          } do
+            local ok, err = pcall(f)
+            assert(not ok and err:find("cannot start a thread: ", 1, true), i)
+          end
+          assert(not m:try_lock())
+          local ok, err = pcall(c.recv, c)
+          assert(not ok and err:find("deadlock", 1, true), err)
+        ]], { ADVERSE = "pthread_create:" .. calls, GOROMAXPROCS = procs })
+      end
+    end
+    ok([[
+      local goro = require "goro"
+      local c = goro.chan()
+      assert(not pcall(c.recv, c, 0.01))
+      assert(goro.sleep(0.01))
+    ]], { ADVERSE = "pthread_create:0-1", GOROMAXPROCS = 1 })
+  end)
+
   it("with no thread at first works when there is one", function()
     ok([[
       local goro = require "goro"

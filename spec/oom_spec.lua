@@ -53,6 +53,47 @@ describe("no allocation that fails does harm #oom", function()
     end
   end
 
+  -- The first wait with a time-out on a processor makes room for timers: in a fresh process.
+  for _, what in ipairs {
+    "c:recv(0.05)", "goro.sleep(0.05)", "wg:wait(0.05)", "held:lock(0.05)",
+    "goro.select { c, timeout = 0.05 }", "goro.poll(l:fd(), 'r', 0.05)", "l:accept(0.05)",
+    "cond:wait(0.05)",
+  } do
+    it("when a wait has no timer, which is no time-out: " .. what, function()
+      local out, err = run(([[
+        local fault = require("spec.support.oom").fault
+        local goro = require("goro")
+        local c, wg, held, m = goro.chan(), goro.WaitGroup(), goro.Mutex(), goro.Mutex()
+        local cond, l = goro.Cond(m), goro.net.listen("127.0.0.1:0")
+        wg:add(1)
+        held:lock()
+        m:lock()
+        local refused, n = 0, 0
+        local function wait()
+          local _, second, third = %s
+          local reason = type(second) == "string" and second or third
+          if reason and reason ~= "timeout" then error(reason, 0) end
+        end
+        repeat
+          n = n + 1
+          local start = goro.now()
+          local failed, ok, r = fault.try(n, "once", wait)
+          local took = goro.now() - start
+          if not ok then
+            r = tostring(r)
+            assert(failed > 0 and (r:find("memory", 1, true) or r:find("a thread", 1, true)), r)
+            refused = refused + 1
+          else
+            assert(took >= 0.05, ("allocation %%d: %%g s"):format(n, took))
+          end
+          assert(not m:try_lock(), "the Cond's mutex is not held")
+        until failed == 0
+        print(refused)
+      ]]):format(what))
+      assert.is_true(tonumber(out) > 0, out .. err)
+    end)
+  end
+
   it("when goro is loaded", function()
     local n = 1
     repeat

@@ -77,6 +77,8 @@ typedef enum Wake {
   WAKE_PANIC,                          /* host only: a goroutine panicked */
   WAKE_DEADLOCK,                       /* host only: nobody is left to wake it */
   WAKE_THREADS,                        /* host only: no thread is left to run who could */
+  WAKE_NOTHREAD,                       /* host only: it could not begin, no thread would end it */
+  WAKE_NOMEM,                          /* it could not begin: no memory for its timer */
   WAKE_KILL                            /* the host ends */
 } Wake;
 

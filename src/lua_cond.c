@@ -161,7 +161,18 @@ static int l_cond (lua_State *L) {
   return 1;
 }
 
-/* The second wait, for the mutex.  The results are on the stack already, 'ctx' of them. */
+static bool began (Wake how) { return how != WAKE_NOMEM && how != WAKE_NOTHREAD; }
+
+/* The mutex is locked again.  What may raise comes only now: the caller will unlock. */
+static int waited (lua_State *L, Here h, Wake how) {
+  h.g->wake = how;
+  if (!began(how)) return wait_unwind(L, h);
+  if (how != WAKE_READY) return false_reason(L, h);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* The second wait, for the mutex.  'ctx': how the first one ended. */
 static int relock_k (lua_State *L, int status, lua_KContext ctx) {
   Here h = here(L);
   Mutex *mu = ((Cond *)((Handle *)lua_touserdata(L, 1))->o)->mutex;
@@ -169,30 +180,29 @@ static int relock_k (lua_State *L, int status, lua_KContext ctx) {
   (void)status;
   if (!wait_over(h)) return wait_unwind(L, h);
   if (r == LOCK_AGAIN && !mutex_relock(mu, h.g)) return wait_k(L, h, NO_LIMIT, ctx, relock_k);
-  return (int)ctx;
+  return waited(L, h, (Wake)ctx);
 }
 
 static int cond_k (lua_State *L, int status, lua_KContext ctx) {
   Here h = here(L);
   Cond *c = (Cond *)((Handle *)lua_touserdata(L, 1))->o;
-  int n = 1;
+  Wake how = h.g->wake;
   (void)status; (void)ctx;
   cond_finish(c, h.g);
-  if (!wait_over(h)) {                 /* the script goes on elsewhere: with the mutex, if it is */
-    if (h.g->wake != WAKE_KILL) mutex_try(c->mutex, h.g);        /* free; its guard will know */
+  if (!wait_over(h) && began(how)) {
+    /* the script goes on elsewhere: with the mutex, if it is */
+    if (how != WAKE_KILL) mutex_try(c->mutex, h.g);        /* free; its guard will know */
     return wait_unwind(L, h);
   }
-  if (h.g->wake == WAKE_READY) lua_pushboolean(L, 1);
-  else n = false_reason(L, h);
-  if (!mutex_lock(c->mutex, h.g)) return wait_k(L, h, NO_LIMIT, n, relock_k);
-  return n;
+  if (!mutex_lock(c->mutex, h.g)) return wait_k(L, h, NO_LIMIT, (lua_KContext)how, relock_k);
+  return waited(L, h, how);
 }
 
 /*
 ** cond:wait([timeout]) -> true; or false, reason.  Unlocks the mutex, waits to be woken, locks it
 ** again, however long that takes.  Raises if the mutex is not locked.  If the wait ends by an
 ** error (a panic, a deadlock, an interrupt raised in the main script) the mutex is locked again only if that
-** needs no waiting.  Go's Wait.
+** needs no waiting; if it cannot wait, for want of memory, it is locked when that is raised.  Go's Wait.
 */
 static int l_wait (lua_State *L) {
   Here h = here(L);

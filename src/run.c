@@ -246,7 +246,7 @@ bool wait_here (lua_State *L, Here h, Limit lim) {
   Wake now = WAKE_READY;
   if (lim.until != FOREVER) {
     if (wait_arm(h.m, g, lim.until)) s->armed = true;
-    else now = WAKE_TIMEOUT;           /* no memory for a timer: do not wait at all */
+    else now = WAKE_NOMEM;             /* (the time is not over: "timeout" would be untrue) */
   }
   if (lim.ctx != NULL && now == WAKE_READY) now = context_enter(lim.ctx, g);
   if (s->is_host) {
@@ -256,6 +256,10 @@ bool wait_here (lua_State *L, Here h, Limit lim) {
     hs->waits_in = L;
     fence_seq();                       /* our claim = 1 before this; run_panic does the reverse */
     if (load_seq(&hs->npanics) != 0) now = WAKE_PANIC;
+    /* what only time or a descriptor can end needs others that look at them */
+    else if (now == WAKE_READY && !load_acq(&sched.ensured) &&
+             load_seq(&g->host->ntimers) != 0 && (hs->no_thread = sched_ensure()) != 0)
+      now = WAKE_NOTHREAD;
   }
   if (host_closing(g->host)) now = WAKE_KILL;
   if (now != WAKE_READY && wait_claim(g, now)) {
@@ -330,6 +334,10 @@ int wait_unwind (lua_State *L, Here h) {
       store_rlx(&h.g->reason, WAIT_NONE);
       return luaL_error(L, "%s", text ? text : head);
     }
+    case WAKE_NOTHREAD:
+      return luaL_error(L, "cannot start a thread: %s", strerror(hs->no_thread));
+    case WAKE_NOMEM:
+      return luaL_error(L, "not enough memory");
     default:
       return die(L, h.s);
   }

@@ -45,7 +45,8 @@ static inline bool wait_returns (const G *g) { return g->wake < WAKE_INTERRUPT; 
 
 /* After a wait has ended and its queues are left: stops the timer, leaves the context.  true: go on;
 ** false: return
-** wait_unwind(L, h) instead: the wait ended by a panic, a deadlock, a signal, the host's end. */
+** wait_unwind(L, h) instead: the wait ended by a panic, a deadlock, a signal, the host's end, or could
+** not begin for want of memory or threads. */
 bool wait_over (Here h);
 int wait_unwind (lua_State *L, Here h);
 

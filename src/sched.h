@@ -122,7 +122,8 @@ void sched_unblock (M *m, G *g);       /* with a P again, lent */
 ** no P need be owned: owned is for callers that hold one.  'next': before all that waits. */
 void sched_ready (M *m, G *g, bool next);
 void sched_ready_all (M *m, GList *l);
-int sched_ensure (void);               /* sysmon and a worker, before goroutines: 0 or an errno */
+int sched_ensure (void);               /* sysmon and a worker, before goroutines, and before a main
+                                          script waits for a time: 0 or an errno */
 int sysmon_start (void);               /* 0 or an errno */
 bool sysmon_signals (void);            /* the preemption signal is ours, also with GOROPREEMPT=0 */
 void sysmon_wake (void);               /* if it sleeps until a P is in use */

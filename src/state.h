@@ -154,6 +154,7 @@ typedef struct HostState {
   lua_Hook hook0;                      /* [O] the hook when a wait began */
   int mask0;
   char *deadlock;                      /* [O] the report being raised */
+  int no_thread;                       /* [O] the errno of WAKE_NOTHREAD */
   _Atomic(uint32_t) ninits;            /* [A] */
 } HostState;
 
