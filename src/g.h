@@ -211,6 +211,7 @@ struct M {
   _Atomic(uint32_t) retaken;           /* [A] sysmon's: tick of the slice whose P it took */
   int64_t retaken_cpu;                 /* sysmon's: CPU time used then */
   _Atomic(int64_t) retaken_since;      /* [A] when that slice was first seen */
+  _Atomic(uint32_t) stops;             /* [A] it waits in world_stop for another one's end */
   bool asked;                          /* world_stop's, with what follows: */
   uint32_t stop_tick;                  /* the slice that was asked to yield */
   int64_t stop_cpu, stop_seen;         /* CPU time then; when it was last seen asleep, or -1 */

@@ -21,6 +21,9 @@
 ** long C function).  Threads are asked by the preemption signal, and only those that do not sleep:
 ** no blocked system call sees EINTR.
 **
+** Who waits to stop the world himself is in C for as long as it stands still (M.stops), and so need
+** not be asked; by its CPU time that would be seen late, since it looks for the lock each millisecond.
+**
 ** LOCK.  world_lock is held from world_stop to world_start, and by whoever must not be stopped
 ** half-way (maxprocs, the end of a host); no lock of lock.h is held when it is taken.  A
 ** goroutine waits for it with its P lent.
@@ -58,7 +61,7 @@ static bool ask (uint32_t id, M *self) {
   uint32_t tick;
   bool sleeps, quiet;
   if (!m_look_up(id, &l) || l.is_host || l.m == self || load_acq(&l.m->curhost) == NULL ||
-      load_acq(&l.m->orphan))
+      load_acq(&l.m->orphan) || load_acq(&l.m->stops) != 0)
     return false;
   tick = load_acq(&l.m->tick);
   cpu = os_thread_cpu(l.cpuclock);
@@ -96,16 +99,26 @@ static bool take_ps (M *self) {
   return all;
 }
 
+/* false: the end of 'h' holds the lock. */
+static bool take_turn (M *self, Host *h) {
+  bool ok = true;
+  if (pthread_mutex_trylock(&world_lock) == 0) return true;
+  if (self != NULL) store_rel(&self->stops, 1);
+  do {
+    if (h != NULL && host_closing(h)) ok = false;
+    else doze(NAP_MAX);
+  } while (ok && pthread_mutex_trylock(&world_lock) != 0);
+  if (self != NULL) store_rel(&self->stops, 0);
+  return ok;
+}
+
 bool world_stop (M *self, Host *h) {
   int64_t ns = NAP_MIN;
   uint32_t i;
   bool still;
   P *pp;
   goro_check(self == NULL || !self->owned);
-  while (pthread_mutex_trylock(&world_lock) != 0) {
-    if (h != NULL && host_closing(h)) return false;          /* its end holds the lock */
-    doze(NAP_MAX);
-  }
+  if (!take_turn(self, h)) return false;
   for (i = 1; i < load_acq(&sched.nallm); i++) {
     M *m = load_acq(&sched.allm[i]);
     if (m != NULL) m->asked = false;
