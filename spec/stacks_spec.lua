@@ -192,7 +192,7 @@ describe("goro.stacks #sight #nochaos", function()
         down(n - n // 20)
       end)
       up:recv()
-      while goro.stats().runnable > 0 do goro.yield() end
+      repeat goro.yield() until goro.stacks():find('"deep" %%[chan receive')
       print(goro.stacks():match('"deep" .-%%(skipping (%%d+) levels'))
       print(goro.leaks()[1].traceback:match("%%(skipping (%%d+) levels"))
       assert(goro.trace.start(path))
