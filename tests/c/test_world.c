@@ -28,7 +28,8 @@ static Outcome run (M *m, G *g) {
 }
 
 /* Stop it, look twice, start it.  One that is in a slice then sleeps in it (a lock, a delay of the
-   debug build): it may come to the slice's end, or to its wish for a P, but begins no other. */
+   debug build, ThreadSanitizer's own locks), maybe before it has counted the beginning: it may come
+   to the slice's end, or to its wish for a P, but begins no other. */
 static void stop_once (M *m) {
   uint64_t before[N], now;
   bool still[N];
@@ -42,7 +43,7 @@ static void stop_once (M *m) {
   doze(20000);
   for (i = 0; i < N; i++) {
     now = load_seq(&slices[i]);
-    CHECK(now == before[i] || (!still[i] && now == before[i] + 1 && now % 2 == 0));
+    CHECK(now >= before[i] && now <= (still[i] ? before[i] : (before[i] | 1) + 1));
   }
   for (i = 0; i < load_acq(&sched.nallp); i++)
     CHECK(load_seq(&load_rlx(&sched.allp[i])->word) == P_DEAD);
