@@ -6,12 +6,14 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 status=0
 
-# check right|wrong model -Dflags...
+# check right|wrong model -Dflags...  What is wrong shows itself soonest where the processes that were
+# started last go first.
 check () {
-  local want=$1 model=$2 verdict states
+  local want=$1 model=$2 verdict states how=-O1
   shift 2
+  if [ "$want" = wrong ]; then how='-O0 -DREVERSE'; fi
   (cd "$dir" && rm -f pan && spin -a "$@" "$OLDPWD/docs/model/$model.pml" > spin.log 2>&1 &&
-    ${CC:-cc} -w -O2 -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=3000 -o pan pan.c) ||
+    ${CC:-cc} -w $how -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=3000 -o pan pan.c) ||
     { cat "$dir/spin.log"; echo "$model: no verifier"; status=1; return; }
   (cd "$dir" && ./pan -m200000 -n > pan.log 2>&1)
   states=$(awk '/states, stored/ { print $1 } /elapsed time/ { print "states,", $4, "s" }' "$dir/pan.log" | tr '\n' ' ')
