@@ -33,6 +33,8 @@ SRC := $(sort $(wildcard src/*.c))
 HDR := $(sort $(wildcard src/*.h))
 CORE := $(shell tools/layers.sh core 2>/dev/null)
 UNITS := $(sort $(wildcard tests/c/test_*.c))
+# Those of one thread are nothing to ThreadSanitizer.
+UNITS_ALONE := %/test_arena %/test_big
 HOSTS := $(sort $(wildcard tests/c/host_*.c))
 LUA_DIRS := $(wildcard lua spec examples bench bin/goro-top)
 
@@ -138,6 +140,8 @@ build/asan/bin/lua5.4 build/tsan/bin/lua5.4 build/valgrind/bin/lua5.4: build/%/b
 # $(call busted,options): the specs in this variable environment, never longer than TIMEOUT.
 busted = timeout --foreground -k 10 $(TIMEOUT) tools/lua tools/busted.lua --ignore-lua $(1) \
   $(BUSTED_FLAGS) $(SPECS)
+# SKIP=tag,tag: what debug and tsan leave out of the specs (.ci/run)
+skip = $(addprefix $(comma),$(SKIP))
 # $(call units,variant)
 units = tools/unit.sh $(TIMEOUT) $($(1)_units)
 
@@ -153,7 +157,7 @@ test: deps-test                             ## specs on 1, 2 and 8 processors, C
 test-specs:
 	$(MAKE) --no-print-directory -j1 specs PROCS="$(wordlist 3,9,$(PROCS))"
 test-rest:
-	$(MAKE) --no-print-directory -j1 lifecycle LIFE=20
+	$(MAKE) --no-print-directory -j1 lifecycle LIFE=10
 	$(MAKE) --no-print-directory -j1 unit
 	$(MAKE) --no-print-directory -j1 rock
 
@@ -180,7 +184,7 @@ alarms: $(release_build) build/tests/adverse.so  ## the specs with 1000 SIGALRM 
 	  $(call busted,--exclude-tags=lifecycle$(comma)valgrind$(comma)noalarm)
 
 debug: $(debug_build) $(debug_units)           ## specs, C tests with checks and perturbation
-	GOROBUILD=debug $(call busted,--exclude-tags=lifecycle$(comma)valgrind)
+	GOROBUILD=debug $(call busted,--exclude-tags=lifecycle$(comma)valgrind$(skip))
 	@$(call units,debug)
 
 asan_all := $(asan_build) $(asan_units) build/asan/bin/lua5.4
@@ -190,8 +194,8 @@ asan: $(asan_all)                              ## the same under AddressSanitize
 
 tsan_all := $(tsan_build) $(tsan_units) build/tsan/bin/lua5.4
 tsan: $(tsan_all)                              ## the same under ThreadSanitizer
-	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan$(comma)notsan$(comma)lifecycle$(comma)valgrind)
-	tools/sanitize.sh tsan $(call units,tsan)
+	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan$(comma)notsan$(comma)lifecycle$(comma)valgrind$(skip))
+	tools/sanitize.sh tsan tools/unit.sh $(TIMEOUT) $(filter-out $(UNITS_ALONE),$(tsan_units))
 
 valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgrind
 	GOROLIMIT=300 GOROTESTLIMIT=900 tools/sanitize.sh valgrind \

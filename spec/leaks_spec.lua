@@ -474,7 +474,7 @@ describe("goro.leaks #sight #nochaos", function()
       end)
     end
     local c = goro.chan()
-    for i = 1, support.many(300) do
+    for i = 1, support.many(100) do
       goro.go(function() c:send(i) end)
       c:recv()
     end

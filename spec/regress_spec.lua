@@ -24,7 +24,7 @@ describe("once a bug #regress", function()
     wg:wait()
   end)
 
-  it("finalisers of a goroutine that ends where its stack is full have all of it", function()
+  it("finalisers of a goroutine that ends at a full stack have all of it #long", function()
     assert.equal("true\t1000\n", (script.ok([[
       local goro = require("goro")
       local up = goro.chan()

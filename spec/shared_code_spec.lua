@@ -92,7 +92,7 @@ describe("code that goroutines share", function()
     end
   end)
 
-  it("is bounded: more than fits is not shared, and works", function()
+  it("is bounded: more than fits is not shared, and works #long", function()
     local out = script.ok([[
       local goro = require "goro"
       local function make(k)
@@ -114,7 +114,7 @@ describe("code that goroutines share", function()
     assert.equal("done\n", out)
   end)
 
-  it("is bounded also in what is kept to know it by", function()
+  it("is bounded also in what is kept to know it by #long", function()
     local out = script.ok([[
       local goro = require "goro"
       local text = ("x"):rep(12000)

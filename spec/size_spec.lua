@@ -36,7 +36,7 @@ describe("values of any size cross #size", function()
     end
   end)
 
-  it("strings of 64 MB", function()
+  it("strings of 64 MB #long", function()
     local s = ("0123456789abcdef"):rep(support.many(4) << 20)
     assert.is_true(cross(s) == s)
     assert.is_true(cross({ s })[1] == s)
