@@ -102,7 +102,7 @@ static void finish (M *m, Reader *r, IoResult last, const char *got) {
 /* The end, which comes with the last bytes or right after them. */
 static void ends (M *m) {
   int round, peer;
-  for (round = 0; round < 400; round++) {
+  for (round = 0; round < MANY(400); round++) {
     Reader r;
     start(m, &r, &peer);
     if (round % 2 == 0) {
@@ -120,7 +120,7 @@ static void ends (M *m) {
 static void resets (M *m) {
   struct linger none = { 1, 0 };
   int round, peer;
-  for (round = 0; round < 200; round++) {
+  for (round = 0; round < MANY(200); round++) {
     Reader r;
     start(m, &r, &peer);
     CHECK(send(peer, "one", 3, 0) == 3);
@@ -134,7 +134,7 @@ static void resets (M *m) {
 /* Urgent data cut a read short, though there is more. */
 static void urgent (M *m) {
   int round, peer;
-  for (round = 0; round < 200; round++) {
+  for (round = 0; round < MANY(200); round++) {
     Reader r;
     start(m, &r, &peer);
     if (round % 2 == 0) {

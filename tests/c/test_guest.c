@@ -5,9 +5,9 @@
 #include "crowd.h"
 #include "debug.h"
 
-#define TRIPS 20000
+#define TRIPS MANY(20000)
 #define PUSHERS 3
-#define PUSHES 3000
+#define PUSHES MANY(3000)
 
 typedef struct Task {
   Outcome (*step) (M *m, G *g, struct Task *t);

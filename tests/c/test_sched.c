@@ -16,7 +16,7 @@ struct Task {
   int at;                              /* where in its step it goes on */
 };
 
-#define PER_SENDER 4000
+#define PER_SENDER MANY(4000)
 #define SENDERS 8
 
 static _Atomic(int64_t) total, received;
