@@ -538,6 +538,12 @@ describe("select #select", function()
     end)
 
     it("a case without a channel, and says so", function()
+      raises("case 2: channel or false expected, got nil", function()
+        goro.select { c, nil, c }
+      end)
+      raises("case 2: channel or false expected, got nil", function()
+        goro.select { c, nil, { send = c, value = {} } }
+      end)
       raises("channel", function() goro.select { {} } end)
       raises("channel", function() goro.select { c, { value = 1 } } end)
       raises("channel", function() goro.select { { function() end } } end)

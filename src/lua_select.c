@@ -58,14 +58,8 @@ static void check_case_keys (lua_State *L, int t, int i) {
   }
 }
 
-static void parse_case (lua_State *L, State *s, Case *k, int i) {  /* the case on top; popped */
+static void parse_case (lua_State *L, State *s, Case *k, int i) {  /* a table, on top; popped */
   int t = lua_gettop(L);
-  k->v = NIL_VALUE;
-  k->send = false;
-  if (lua_type(L, t) != LUA_TTABLE) {
-    k->c = case_chan(L, i, false);
-    return;
-  }
   check_case_keys(L, t, i);
   lua_pushliteral(L, "recv");
   if (lua_rawget(L, t) != LUA_TNIL) {
@@ -98,44 +92,80 @@ static void parse_case (lua_State *L, State *s, Case *k, int i) {  /* the case o
   lua_settop(L, t - 1);
 }
 
-/* Parsed *, cases table.  Raises; what was encoded by then is in the cases. */
+/* Parsed *, cases table: those that are tables.  Raises; what was encoded by then is in the cases. */
 static int parse (lua_State *L) {
   Parsed *p = lua_touserdata(L, 1);
   State *s = here(L).s;
-  int i, n = p->n;
-  p->n = 0;
-  for (i = 1; i <= n; i++) {
-    lua_rawgeti(L, 2, i);
-    p->cases[i - 1].v = NIL_VALUE;
-    p->n = i;
-    parse_case(L, s, &p->cases[i - 1], i);
+  int i;
+  for (i = 1; i <= p->n; i++) {
+    if (lua_rawgeti(L, 2, i) == LUA_TTABLE) parse_case(L, s, &p->cases[i - 1], i);
+    else lua_pop(L, 1);
   }
   return 0;
 }
 
-/* Keys of the whole: 1 .. n, timeout, default.  true: some case sends. */
-static bool check_keys (lua_State *L, int n) {
-  bool sends = false;
+/* What check_cases has found in all of them. */
+typedef enum Kinds { ONLY_CHANNELS, TABLES, SENDS } Kinds;
+
+/* Keys of the whole: 1 .. n, timeout, default.  Sets the cases, as empty ones where they are tables. */
+static Kinds check_cases (lua_State *L, Parsed *p) {
+  Kinds kinds = ONLY_CHANNELS;
+  int found = 0;
   lua_pushnil(L);
   while (lua_next(L, 1)) {
+    lua_Integer i;
+    int is;
+    Case *k;
     if (lua_type(L, -2) == LUA_TSTRING) {
-      const char *k = lua_tostring(L, -2);
-      if (strcmp(k, "timeout") != 0 && strcmp(k, "default") != 0)
-        luaL_error(L, "bad argument #1 to 'select' (unknown key '%s')", k);
+      const char *key = lua_tostring(L, -2);
+      if (strcmp(key, "timeout") != 0 && strcmp(key, "default") != 0)
+        luaL_error(L, "bad argument #1 to 'select' (unknown key '%s')", key);
+      lua_pop(L, 1);
+      continue;
     }
-    else if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) < 1 || lua_tointeger(L, -2) > n) {
+    i = lua_tointegerx(L, -2, &is);
+    if (!is || i < 1 || i > p->n) {
       luaL_tolstring(L, -2, NULL);
       luaL_error(L, "bad argument #1 to 'select' (unknown key '%s': the cases must be a list "
                  "without holes)", lua_tostring(L, -1));
     }
-    else if (lua_type(L, -1) == LUA_TTABLE) {
-      lua_pushliteral(L, "send");
-      sends = lua_rawget(L, -2) != LUA_TNIL || sends;
-      lua_pop(L, 1);
+    found++;
+    k = &p->cases[i - 1];
+    k->c = NULL;
+    k->v = NIL_VALUE;
+    k->send = false;
+    if (lua_type(L, -1) != LUA_TTABLE) {
+      k->c = case_chan(L, (int)i, false);
+      continue;
     }
-    lua_pop(L, 1);
+    lua_pushliteral(L, "send");
+    if (lua_rawget(L, -2) != LUA_TNIL) kinds = SENDS;
+    else if (kinds == ONLY_CHANNELS) kinds = TABLES;
+    lua_pop(L, 2);
   }
-  return sends;
+  if (found < p->n) {                  /* a hole, whose border rawlen did not take */
+    int i = 1;
+    while (lua_rawgeti(L, 1, i) != LUA_TNIL) i++;
+    case_chan(L, i, false);            /* (raises) */
+  }
+  return kinds;
+}
+
+/* Only what is to be sent could leak. */
+static void parse_cases (lua_State *L, Parsed *p) {
+  int i, status = LUA_OK;
+  Kinds kinds = check_cases(L, p);
+  if (kinds == ONLY_CHANNELS) return;
+  stack_room(L, LUA_MINSTACK);
+  lua_pushcfunction(L, parse);
+  lua_pushlightuserdata(L, p);
+  lua_pushvalue(L, 1);
+  if (kinds == SENDS) status = lua_pcall(L, 2, 0, 0);
+  else lua_call(L, 2, 0);
+  if (status != LUA_OK) {
+    for (i = 0; i < p->n; i++) value_drop(&p->cases[i].v);
+    lua_error(L);
+  }
 }
 
 /* The time-out stays on the stack: a context must live as long as 'lim'. */
@@ -233,20 +263,7 @@ static int l_select (lua_State *L) {
   parse_options(L, &p);
   p.cases = p.n <= FEW ? few : lua_newuserdatauv(L, (size_t)p.n * sizeof(Case), 0);
   check_panics(L, h);
-  {                                    /* only what is to be sent could leak */
-    bool sends = check_keys(L, p.n);
-    int status = LUA_OK;
-    stack_room(L, LUA_MINSTACK);
-    lua_pushcfunction(L, parse);
-    lua_pushlightuserdata(L, &p);
-    lua_pushvalue(L, 1);
-    if (sends) status = lua_pcall(L, 2, 0, 0);
-    else lua_call(L, 2, 0);
-    if (status != LUA_OK) {
-      for (i = 0; i < p.n; i++) value_drop(&p.cases[i].v);
-      return lua_error(L);
-    }
-  }
+  parse_cases(L, &p);
   h = here(L);
   over = limit_over(h, &p.lim);
   r = over ? CHAN_BUSY :
