@@ -33,8 +33,6 @@ SRC := $(sort $(wildcard src/*.c))
 HDR := $(sort $(wildcard src/*.h))
 CORE := $(shell tools/layers.sh core 2>/dev/null)
 UNITS := $(sort $(wildcard tests/c/test_*.c))
-# Those of one thread are nothing to ThreadSanitizer.
-UNITS_ALONE := %/test_arena %/test_big
 HOSTS := $(sort $(wildcard tests/c/host_*.c))
 LUA_DIRS := $(wildcard lua spec examples bench bin/goro-top)
 
@@ -109,6 +107,7 @@ $(eval $(call variant,debug,build/debug,$$(CC),-g3 -O1 $(warn) -DGORO_DEBUG $(fa
 $(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(comma)undefined \
   -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $(fault) $$(SAN_FLAGS)))
 $(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $(fault) $$(SAN_FLAGS)))
+tsan_units := $(filter-out %/test_arena %/test_big,$(tsan_units))  # (of one thread)
 $(eval $(call variant,cov,build/cov,$$(CC),-g -O0 $(warn) --coverage))
 $(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS $(fault)))
 $(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn) -DGORO_VALGRIND))
@@ -195,7 +194,7 @@ asan: $(asan_all)                              ## the same under AddressSanitize
 tsan_all := $(tsan_build) $(tsan_units) build/tsan/bin/lua5.4
 tsan: $(tsan_all)                              ## the same under ThreadSanitizer
 	tools/sanitize.sh tsan $(call busted,--exclude-tags=nosan$(comma)notsan$(comma)lifecycle$(comma)valgrind$(skip))
-	tools/sanitize.sh tsan tools/unit.sh $(TIMEOUT) $(filter-out $(UNITS_ALONE),$(tsan_units))
+	tools/sanitize.sh tsan $(call units,tsan)
 
 valgrind: $(valgrind_build) build/valgrind/bin/lua5.4  ## the specs under valgrind
 	GOROLIMIT=300 GOROTESTLIMIT=900 tools/sanitize.sh valgrind \

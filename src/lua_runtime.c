@@ -319,8 +319,7 @@ static int search_preload (lua_State *L) {
 ** What a module leaves free in a goroutine's memory when it is loaded a parked one would hold for
 ** good.  Full userdata are what keeps modules out of images; those that make many (lpeg's re: 293
 ** patterns, most of them parts of others) leave several times what they keep, so it is collected:
-** twice, for userdata with finalisers need that.  (Collecting all the time while it loads, a pause
-** of 100 or 110, makes re a tenth smaller and 1.5 to 6 times as dear.)
+** twice, for userdata with finalisers need that.
 */
 #define MANY_USERDATA 32
 

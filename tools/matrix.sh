@@ -40,7 +40,7 @@ for prefix in "$@"; do
   chmod +x "$dir/bin/lua5.4"
   ln -s lua5.4 "$dir/bin/lua"
   for column in $columns; do
-    limit=900
+    env=() limit=900
     case $column in
       plain) env=(GOROMAXPROCS=2) ;;
       one) env=(GOROMAXPROCS=1) ;;
