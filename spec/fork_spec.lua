@@ -5,6 +5,11 @@
 local clib = require("spec.support.clib")
 local script = require("spec.support.script")
 
+-- AddressSanitizer's allocator holds its locks over a fork since clang 18 only (gcc 12: no):
+-- before, a child that allocates, as Lua does between fork and exec, may wait for a thread it
+-- has not.  So where others allocate just then only spawn is tried, whose child does not.
+local asan = os.getenv("ASAN_OPTIONS") ~= nil
+
 local prelude = [[
   package.cpath = "build/tests/?.so;" .. package.cpath
   local goro = require "goro"
@@ -28,7 +33,7 @@ describe("a C library in a goroutine #fork #nochaos", function()
 
   for procs = 1, 4, 3 do
     it("may fork and execute a program, while all others run: " .. procs, function()
-      run([[
+      run("local both = " .. tostring(not asan) .. [[
         local wg, c, stop = goro.WaitGroup(), goro.chan(), goro.Atomic()
         for i = 1, 6 do                  -- what holds locks at any moment
           goro.go(function()
@@ -41,7 +46,7 @@ describe("a C library in a goroutine #fork #nochaos", function()
         for i = 1, 20 do
           wg:go(function()
             local pid
-            if i % 2 == 0 then
+            if i % 2 == 0 or not both then
               pid = posix.spawn("sh", "-c", "exit " .. i)
             else
               pid = posix.fork()
