@@ -244,10 +244,16 @@ local function stream(n)
   assert(sum == n * (n + 1) // 2)
 end
 
+local function a_record(i)
+  return { id = i, name = "a name", tags = { "red", "green", "blue" } }
+end
+
 local function record(n)
-  pass(n, SLOTS, function(i)
-    return { id = i, name = "a name", tags = { "red", "green", "blue" } }
-  end, ignore)
+  pass(n, SLOTS, a_record, ignore)
+end
+
+local function record_hand(n)
+  pass(n, 0, a_record, ignore)
 end
 
 local function closure(n)
@@ -438,6 +444,7 @@ local list = {
   { "skynet", 100000, "ms", run_skynet, fixed = true },
   { "select4", 400000, "ns", select4 },
   { "record", 300000, "ns", record },
+  { "record_hand", 300000, "ns", record_hand },
   { "sleepers", 100000, "s", sleepers, fixed = true },
   { "compute", 120000, "s", compute },
   { "closure", 200000, "ns", closure },

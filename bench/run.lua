@@ -36,6 +36,7 @@ local workloads = {
   { "skynet", "floor_lua", "skynet", "the tree with coroutines" },
   { "select4", "floor_lua", "two_calls", "two method calls of C functions" },
   { "record", "floor_lua", "record", "a deep copy in Lua" },
+  { "record_hand", "floor_lua", "record", "the same" },
   { "sleepers" },
   { "compute", "floor_lua", "compute", "the same, one after the other, in plain Lua" },
   { "closure", "floor_lua", "closure", "string.dump, load, three upvalues" },

@@ -2,11 +2,12 @@
 ** debug.h - checks, fatal errors, the seeded choices and the perturbation points.  Layer 0.
 **
 ** goro_choose(n) is the one function through which every free choice of the scheduler goes:
-** which victim to rob, where select starts, whether to preempt here.  In test builds
-** (-DGORO_DEBUG) GOROSEED=n makes its sequence repeat (per thread).  GORO_POINT() stands
-** wherever threads can interleave; it is empty in release builds, and yields or delays at
-** random in test builds.  In the chaos build (-DGORO_CHAOS, see chaos.c) one seed, GOROCHAOS=n,
-** decides all of it, and three things more, which are constant elsewhere:
+** which victim to rob, whether to preempt here.  (select draws its order from goro_rand, below it,
+** several steps at once.)  In test builds (-DGORO_DEBUG) GOROSEED=n makes its sequence repeat
+** (per thread).  GORO_POINT() stands wherever threads can interleave; it is empty in release
+** builds, and yields or delays at random in test builds.  In the chaos build (-DGORO_CHAOS, see
+** chaos.c) one seed, GOROCHAOS=n, decides all of it, and three things more, which are constant
+** elsewhere:
 **
 **   GORO_CALL()       stands where each goro call begins: other threads may come in between
 **   goro_maybe(n)     once in n: take the way that is allowed but rare

@@ -11,10 +11,11 @@
 typedef struct Parsed {
   Case *cases;
   int n;
+  enum { ONLY_CHANNELS, TABLES, SENDS } kinds;   /* what there is among them */
+  bool options;                        /* is there a time-out or default? */
   Limit lim;
   int dflt;                            /* 0: none, 1: true, 2: a handler */
 } Parsed;
-
 
 /* The channel at the top (popped) of case 'i': NULL if it is false. */
 static Chan *case_chan (lua_State *L, int i, bool send) {
@@ -104,22 +105,25 @@ static int parse (lua_State *L) {
   return 0;
 }
 
-/* What check_cases has found in all of them. */
-typedef enum Kinds { ONLY_CHANNELS, TABLES, SENDS } Kinds;
-
-/* Keys of the whole: 1 .. n, timeout, default.  Sets the cases, as empty ones where they are tables. */
-static Kinds check_cases (lua_State *L, Parsed *p) {
-  Kinds kinds = ONLY_CHANNELS;
+/*
+** Keys of the whole: 1 .. n, timeout, default.  Sets the cases, as empty ones where they are tables.
+** (The first test of a case is all that most need: a list of channels is what programs select from.)
+*/
+static void check_cases (lua_State *L, Parsed *p) {
   int found = 0;
+  p->kinds = ONLY_CHANNELS;
+  p->options = false;
   lua_pushnil(L);
   while (lua_next(L, 1)) {
     lua_Integer i;
     int is;
     Case *k;
+    Handle *h;
     if (lua_type(L, -2) == LUA_TSTRING) {
       const char *key = lua_tostring(L, -2);
       if (strcmp(key, "timeout") != 0 && strcmp(key, "default") != 0)
         luaL_error(L, "bad argument #1 to 'select' (unknown key '%s')", key);
+      p->options = true;
       lua_pop(L, 1);
       continue;
     }
@@ -134,33 +138,34 @@ static Kinds check_cases (lua_State *L, Parsed *p) {
     k->c = NULL;
     k->v = NIL_VALUE;
     k->send = false;
-    if (lua_type(L, -1) != LUA_TTABLE) {
-      k->c = case_chan(L, (int)i, false);
-      continue;
+    h = handle_test(L, -1);
+    if (h != NULL && h->o->type == OBJ_CHAN && h->view != VIEW_SEND) {
+      k->c = (Chan *)h->o;
+      lua_pop(L, 1);
     }
-    lua_pushliteral(L, "send");
-    if (lua_rawget(L, -2) != LUA_TNIL) kinds = SENDS;
-    else if (kinds == ONLY_CHANNELS) kinds = TABLES;
-    lua_pop(L, 2);
+    else if (lua_type(L, -1) != LUA_TTABLE) k->c = case_chan(L, (int)i, false);
+    else {
+      lua_pushliteral(L, "send");
+      if (lua_rawget(L, -2) != LUA_TNIL) p->kinds = SENDS;
+      else if (p->kinds == ONLY_CHANNELS) p->kinds = TABLES;
+      lua_pop(L, 2);
+    }
   }
   if (found < p->n) {                  /* a hole, whose border rawlen did not take */
     int i = 1;
     while (lua_rawgeti(L, 1, i) != LUA_TNIL) i++;
     case_chan(L, i, false);            /* (raises) */
   }
-  return kinds;
 }
 
 /* Only what is to be sent could leak. */
-static void parse_cases (lua_State *L, Parsed *p) {
+static void parse_tables (lua_State *L, Parsed *p) {
   int i, status = LUA_OK;
-  Kinds kinds = check_cases(L, p);
-  if (kinds == ONLY_CHANNELS) return;
   stack_room(L, LUA_MINSTACK);
   lua_pushcfunction(L, parse);
   lua_pushlightuserdata(L, p);
   lua_pushvalue(L, 1);
-  if (kinds == SENDS) status = lua_pcall(L, 2, 0, 0);
+  if (p->kinds == SENDS) status = lua_pcall(L, 2, 0, 0);
   else lua_call(L, 2, 0);
   if (status != LUA_OK) {
     for (i = 0; i < p->n; i++) value_drop(&p->cases[i].v);
@@ -170,8 +175,6 @@ static void parse_cases (lua_State *L, Parsed *p) {
 
 /* The time-out stays on the stack: a context must live as long as 'lim'. */
 static void parse_options (lua_State *L, Parsed *p) {
-  p->lim = NO_LIMIT;
-  p->dflt = 0;
   lua_pushliteral(L, "default");
   switch (lua_rawget(L, 1)) {
     case LUA_TNIL: break;
@@ -196,11 +199,14 @@ static int handled (lua_State *L, int status, lua_KContext ctx) {
   return lua_gettop(L) - 1;
 }
 
-/* Case 'which' is done.  Its handler is called with v, ok; or index, v, ok returned. */
-static int chosen (lua_State *L, Here h, ChanResult r, int which, Value *v) {
+/*
+** Case 'which' is done.  Its handler is called with v, ok; or index, v, ok returned.  'plain': it is
+** known to have no table.
+*/
+static int chosen (lua_State *L, Here h, ChanResult r, int which, bool plain, Value *v) {
   bool handler = false, send = false;
   lua_settop(L, 1);
-  if (lua_rawgeti(L, 1, which + 1) == LUA_TTABLE) {
+  if (!plain && lua_rawgeti(L, 1, which + 1) == LUA_TTABLE) {
     lua_pushliteral(L, "send");
     send = lua_rawget(L, -2) != LUA_TNIL;
     lua_pop(L, 1);
@@ -222,27 +228,27 @@ static int chosen (lua_State *L, Here h, ChanResult r, int which, Value *v) {
   return handled(L, LUA_OK, 0);
 }
 
-/* A guest has left first. */
-static int chosen_k (lua_State *L, int status, lua_KContext which) {
+/* A guest has left first: where 'at' is the case, twice, and 1 more for a plain one. */
+static int chosen_k (lua_State *L, int status, lua_KContext at) {
   Here h = here(L);
   Value v = h.g->own.elem;
   (void)status;
   h.g->own.elem = NIL_VALUE;
-  return chosen(L, h, CHAN_OK, (int)which, &v);
+  return chosen(L, h, CHAN_OK, (int)(at / 2), at % 2 != 0, &v);
 }
 
-static int select_k (lua_State *L, int status, lua_KContext ctx) {
+static int select_k (lua_State *L, int status, lua_KContext plain) {
   Here h = here(L);
   int which = 0;
   Value v;
   ChanResult r = select_finish(h.g, &which, &v);
-  (void)status; (void)ctx;
+  (void)status;
   if (!wait_over(h)) {
     value_drop(&v);
     return wait_unwind(L, h);
   }
   if (r == CHAN_BUSY) return nil_reason(L, h);
-  return chosen(L, h, r, which, &v);
+  return chosen(L, h, r, which, plain != 0, &v);
 }
 
 /*
@@ -256,19 +262,25 @@ static int l_select (lua_State *L) {
   Here h = here(L);
   ChanResult r;
   int i, which = 0;
-  bool over;
+  bool over, plain;
   arg_type(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   p.n = (int)lua_rawlen(L, 1);
-  parse_options(L, &p);
+  p.lim = NO_LIMIT;
+  p.dflt = 0;
   p.cases = p.n <= FEW ? few : lua_newuserdatauv(L, (size_t)p.n * sizeof(Case), 0);
   check_panics(L, h);
-  parse_cases(L, &p);
-  h = here(L);
+  check_cases(L, &p);
+  plain = p.kinds == ONLY_CHANNELS;
+  if (p.options) parse_options(L, &p);
+  if (!plain) {
+    parse_tables(L, &p);
+    h = here(L);
+  }
   over = limit_over(h, &p.lim);
   r = over ? CHAN_BUSY :
       select_go(h.m, h.g, p.cases, p.n, limit_waits(&p.lim) && p.dflt == 0, &which);
-  if (r == CHAN_WAIT) return wait_k(L, h, p.lim, 0, select_k);
+  if (r == CHAN_WAIT) return wait_k(L, h, p.lim, plain, select_k);
   for (i = 0; i < p.n; i++) {          /* what was not sent */
     bool gone = r == CHAN_OK && i == which;
     if (p.cases[i].send && !gone) value_drop(&p.cases[i].v);
@@ -278,8 +290,8 @@ static int l_select (lua_State *L) {
     Value v = p.cases[which].v;
     if (p.cases[which].send) v = NIL_VALUE;
     else if (tame_leaves(L, h, &v))
-      return tame_leave_with(L, h.s, &v, which, chosen_k);
-    return chosen(L, h, r, which, &v);
+      return tame_leave_with(L, h.s, &v, 2 * which + plain, chosen_k);
+    return chosen(L, h, r, which, plain, &v);
   }
   if (over || p.dflt == 0) return nil_reason(L, h);
   if (p.dflt == 1) return nil_text(L, "default");

@@ -16,18 +16,32 @@
 
 #define FEW 16
 
+/* (21 of 64 random bits a step: a list of 1,000 is shuffled fairly to within 1 in 2,000.) */
 static void shuffle (int *order, int n) {
+  uint64_t random = 0;
   int i;
-  for (i = 0; i < n; i++) {
-    int j = (int)goro_choose((uint32_t)i + 1);
+  if (n > 0) order[0] = 0;
+  for (i = 1; i < n; i++) {
+    int j;
+    random = i % 3 == 1 ? goro_rand() : random >> 21;
+    j = (int)(((random & 0x1FFFFF) * ((uint64_t)i + 1)) >> 21);
     order[i] = order[j];
     order[j] = i;
   }
 }
 
-/* Heap sort of case numbers by channel address; small n. */
+/* The numbers of the cases by their channels' addresses: a few are inserted, more heap-sorted. */
 static void by_address (const Case *cases, int *o, int n) {
   int i, end;
+  if (n <= FEW) {
+    for (i = 0; i < n; i++) {
+      int j = i;
+      for (; j > 0 && chan_order(cases[o[j - 1]].c) > chan_order(cases[i].c); j--) o[j] = o[j - 1];
+      o[j] = i;
+    }
+    return;
+  }
+  for (i = 0; i < n; i++) o[i] = i;
   for (i = n / 2 - 1, end = n; ; ) {
     int root, child, keep;
     if (i >= 0) root = i--;
@@ -116,7 +130,6 @@ ChanResult select_go (M *m, G *g, Case *cases, int n, bool block, int *which) {
   int few[2 * FEW], *order = few, *locks;
   GList ready = { NULL, NULL };
   ChanResult r;
-  int i;
   if (n > FEW && (order = malloc(2 * (size_t)n * sizeof *order)) == NULL) return SELECT_NOMEM;
   locks = order + n;
   if (block && !room(g, n)) {          /* before anything is published */
@@ -124,7 +137,6 @@ ChanResult select_go (M *m, G *g, Case *cases, int n, bool block, int *which) {
     return SELECT_NOMEM;
   }
   shuffle(order, n);
-  for (i = 0; i < n; i++) locks[i] = i;
   by_address(cases, locks, n);
   lock_all(cases, locks, n);
   r = look(cases, order, n, which, &ready);

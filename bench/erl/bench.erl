@@ -194,9 +194,12 @@ stream(N) ->
 made(Strings) ->
     [binary:copy(S) || S <- Strings].
 
-record(N) ->
+record(N) -> record(N, ?SLOTS).
+record_hand(N) -> record(N, 0).
+
+record(N, Slots) ->
     [Name, Red, Green, Blue] = made([<<"a name">>, <<"red">>, <<"green">>, <<"blue">>]),
-    pass(N, ?SLOTS, fun(I) ->
+    pass(N, Slots, fun(I) ->
         #{id => I, name => Name, tags => [Red, Green, Blue]}
     end, fun(_) -> ok end).
 
@@ -307,6 +310,7 @@ list() ->
      {"skynet", 100000, "ms", fun skynet/1, fixed},
      {"select4", 500000, "ns", fun select4/1, scaled},
      {"record", 1000000, "ns", fun record/1, scaled},
+     {"record_hand", 1000000, "ns", fun record_hand/1, scaled},
      {"sleepers", 100000, "s", fun sleepers/1, fixed},
      {"compute", 120000, "s", fun compute/1, scaled},
      {"closure", 1000000, "ns", fun closure/1, scaled},

@@ -260,7 +260,10 @@ type item struct {
 
 var lastItem *item
 
-func record(n int) {
+func record(n int)     { records(n, slots) }
+func recordHand(n int) { records(n, 0) }
+
+func records(n, slots int) {
 	tags := []string{"red", "green", "blue"}
 	pass(n, slots, func(i int) *item {
 		return &item{i, "a name", append([]string(nil), tags...)}
@@ -492,6 +495,7 @@ var list = []workload{
 	{"skynet", 100000, "ms", skynet, true, false},
 	{"select4", 1000000, "ns", select4, false, false},
 	{"record", 2500000, "ns", record, false, false},
+	{"record_hand", 2500000, "ns", recordHand, false, false},
 	{"sleepers", 100000, "s", sleepers, true, false},
 	{"compute", 120000, "s", compute, false, false},
 	{"closure", 4000000, "ns", closure, false, false},
