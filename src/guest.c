@@ -34,6 +34,8 @@
 ** script counts as waiting only in m_wait (m->waiting), where its thread comes when it takes
 ** no more guests.
 **
+** docs/model/guests.pml is a model of GU2 to GU4.
+**
 ** REJECTED.  Making the hand-over between the two threads cheaper: with the P in one word that
 ** both watch it is two misses of a cache line and twice the work for one exchange, and where there is
 ** one CPU, or others use it, two switches of threads.  A C stack of its own for guests, so that the main

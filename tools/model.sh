@@ -39,4 +39,6 @@ check wrong select -DNG=2 -DROUNDS=2 -DNO_DEQUEUE
 for mutant in NO_CLAIM UNORDERED EARLY; do check wrong select -DNG=3 -D$mutant; done
 check right workers
 for mutant in NO_FENCE NO_RECHECK NO_LAST; do check wrong workers -D$mutant; done
+check right guests
+for mutant in NO_XCHG NO_LOOK NO_SIGNAL LATE_MAY; do check wrong guests -D$mutant; done
 exit $status
