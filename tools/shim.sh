@@ -19,7 +19,8 @@ case $kind in
   valgrind)
     command="LD_PRELOAD='$nodlclose' exec valgrind -q --log-file='$dir/log.%p' \\
   --error-exitcode=66 --leak-check=full --show-leak-kinds=definite \\
-  --errors-for-leak-kinds=definite --num-callers=25 --fair-sched=yes '$lua'"
+  --errors-for-leak-kinds=definite --num-callers=25 --fair-sched=yes \\
+  --suppressions='$root/tools/valgrind.supp' '$lua'"
     ;;
   *)
     echo "shim.sh: unknown tool '$kind'" >&2
