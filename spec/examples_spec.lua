@@ -193,7 +193,7 @@ describe("the example", function()
       "no such number:\ttrue\tcontext deadline exceeded" }, run("19_search.lua"))
   end)
 
-  it("20_cache computes each value once, and forgets it in time", function()
+  it("20_cache computes each value once, and forgets it in time #novalgrind", function()
     assert.same({ "misses: 10", "values kept: 10", "values kept later: 0" },
       run("20_cache.lua"))
   end)

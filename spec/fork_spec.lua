@@ -20,6 +20,7 @@ local prelude = [[
 local function run(source, env, status, err)
   env = env or {}                        -- (what a child leaves behind is no leak)
   env.ASAN_OPTIONS = (os.getenv("ASAN_OPTIONS") or "") .. ":detect_leaks=0"
+  env.VALGRIND_MORE = "--leak-check=no"
   local result = script.run(prelude .. source, { env = env, limit = 30 })
   local wrong = result.code ~= (status or 0) or (err == nil) ~= (result.err == "")
   if wrong or (err and not result.err:find(err, 1, true)) then

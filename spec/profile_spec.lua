@@ -114,8 +114,10 @@ describe("goro.profile #sight #nochaos", function()
     end))
   end)
 
+  -- (Valgrind delivers signals where its threads take turns, after so many blocks of code: samples
+  -- taken in step with a loop tell no ratio.)
   for _, procs in ipairs { 1, 2, 8 } do
-    it(("tells a ratio of CPU time, maxprocs %d #notsan"):format(procs), function()
+    it(("tells a ratio of CPU time, maxprocs %d #notsan #novalgrind"):format(procs), function()
       local function long(n)
         local x = 0
         for i = 1, n do x = x + i % 7 end

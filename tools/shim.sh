@@ -20,7 +20,7 @@ case $kind in
     command="LD_PRELOAD='$nodlclose' exec valgrind -q --log-file='$dir/log.%p' \\
   --error-exitcode=66 --leak-check=full --show-leak-kinds=definite \\
   --errors-for-leak-kinds=definite --num-callers=25 --fair-sched=yes \\
-  --suppressions='$root/tools/valgrind.supp' '$lua'"
+  --suppressions='$root/tools/valgrind.supp' \$VALGRIND_MORE '$lua'"
     ;;
   *)
     echo "shim.sh: unknown tool '$kind'" >&2
