@@ -10,12 +10,15 @@
 **   memcpy1m     memcpy of 1 MiB                                  MB/s
 **   resident     resident memory of each of n states with their libraries, where
 **                BENCH_CODE (Lua source) has run, after a collection  bytes
+**   touch        the first write to each page of n KiB of new memory  s
 */
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -134,6 +137,19 @@ static double resident (long n) {
   return (vm_rss() - before) / (double)n;
 }
 
+static double touch (long n) {
+  size_t size = (size_t)n << 10, page = (size_t)sysconf(_SC_PAGESIZE);
+  char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  double start = now();
+  if (p == MAP_FAILED) {
+    fputs("out of memory\n", stderr);
+    exit(1);
+  }
+  for (size_t i = 0; i < size; i += page)
+    p[i] = 1;
+  return now() - start;                            /* (unmapped with the process) */
+}
+
 static const struct {
   const char *name;
   const char *unit;
@@ -146,6 +162,7 @@ static const struct {
   {"bare_bytes", "bytes", 1, bare_bytes},
   {"memcpy1m", "MB/s", 4000, memcpy1m},
   {"resident", "bytes", 2000, resident},
+  {"touch", "s", 1 << 20, touch},
 };
 
 int main (int argc, char **argv) {

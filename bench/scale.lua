@@ -3,9 +3,10 @@
 -- For 10,000, 100,000 and 1,000,000 goroutines (no more than `most`): the time until all are
 -- started and parked, the time to wake and to end them, and the resident memory of each.  Every
 -- size runs in a process of its own, RUNS times, of which the quickest counts: what others do,
--- and a virtual machine's host that must find the memory first, only adds.  The last column
--- says by what the whole has grown for ten times as many.  With `one n` as arguments: one size,
--- as numbers.
+-- and a virtual machine's host that must find the memory first, only adds.  In turns with them
+-- a C program touches as much new memory and does nothing else: what the system takes for that.
+-- Columns x say by what the one before has grown for ten times as many.  With `one n` as
+-- arguments: one size, as numbers.
 
 local MOST, RUNS = 1000000, 5
 
@@ -49,26 +50,46 @@ if arg[1] == "one" then
   return
 end
 
-local root = arg[0]:match("^(.*)/bench/[^/]*$") or (arg[0]:match("^bench/") and ".") or ".."
+local dir = arg[0]:match("^(.*)/[^/]*$") or "."
+package.path = dir .. "/?.lua;" .. package.path
+local support = require("support")
+
 local most = math.tointeger(tonumber(arg[1])) or MOST
+local floor = support.prepare { support.floor_c }[support.floor_c]
+
+local function numbers(command, ...)
+  local pipe = assert(io.popen(command))
+  local found = table.pack(pipe:read(...))
+  assert(pipe:close() and found[1], "it failed: " .. command)
+  return table.unpack(found, 1, found.n)
+end
+
+-- Seconds until a C program has touched as many bytes of new memory.
+local function touch(bytes)
+  return (assert(support.run(support.floor_c, 1, "touch", bytes // 1024)))
+end
+
+local function times(now, before)
+  return before and ("%.1f"):format(now / before) or "-"
+end
+
 print("| goroutines | started and parked, s | woken and ended, s | bytes each " ..
-  "| time, memory x |")
-print("| --- | --- | --- | --- | --- |")
-local n, before, memory = 10000, nil, nil
+  "| time x | memory x | its memory alone, by C, s | x |")
+print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+local n, before = 10000, {}
 while n <= most do
-  local command = ("'%s/tools/lua' '%s/bench/scale.lua' one %d"):format(root, root, n)
-  local start, stop, bytes = math.huge, 0, 0
+  local command = ("'%s/tools/lua' '%s/bench/scale.lua' one %d"):format(support.root,
+    support.root, n)
+  local start, stop, bytes, alone = math.huge, 0, 0, math.huge
   for _ = 1, RUNS do
-    local pipe = assert(io.popen(command))
-    local up, down, size = pipe:read("n", "n", "n")
-    assert(pipe:close() and size, "it failed: " .. command)
+    local up, down, size = numbers(command, "n", "n", "n")
     if up + down < start + stop then start, stop, bytes = up, down, size end
+    if floor then alone = math.min(alone, touch(math.tointeger(n * bytes // 1))) end
   end
-  local whole, grown = start + stop, "-"
-  if before then
-    grown = ("%.1f, %.1f"):format(whole / before, bytes * n / memory)
-  end
-  print(("| %d | %.3f | %.3f | %.0f | %s |"):format(n, start, stop, bytes, grown))
-  before, memory = whole, bytes * n
+  local now = { start + stop, bytes * n, alone }
+  print(("| %d | %.3f | %.3f | %.0f | %s | %s | %s | %s |"):format(n, start, stop, bytes,
+    times(now[1], before[1]), times(now[2], before[2]),
+    floor and ("%.3f"):format(alone) or "-", floor and times(now[3], before[3]) or "-"))
+  before = now
   n = n * 10
 end

@@ -753,6 +753,32 @@ describe("what crosses #marshal", function()
       end)
     end)
 
+    it("as metatables, too: the globals, a library, a module that a script requires", function()
+      local module = {}
+      package.loaded["goro spec class"] = module
+      package.preload["goro spec class"] = function() return { made_there = true } end
+      local ok, err = pcall(both, function(send)
+        for _, mt in ipairs { _G, string, module } do
+          local r = send {
+            setmetatable({ 1 }, mt), setmetatable({ 2 }, mt), {}, setmetatable({ 3 }, mt),
+          }
+          for i, k in ipairs { 1, 2, 4 } do
+            assert.equal(i, r[k][1])
+            assert.is_true(rawequal(mt, getmetatable(r[k])))
+          end
+          assert.is_nil(getmetatable(r[3]))
+        end
+      end)
+      local there = in_goroutine(function(list)
+        return { rawequal(getmetatable(list[1]), _G), rawequal(getmetatable(list[2]), string),
+          getmetatable(list[3]) == getmetatable(list[4]), getmetatable(list[4]).made_there }
+      end, { setmetatable({}, _G), setmetatable({}, string), setmetatable({}, module),
+        setmetatable({}, module) })
+      package.loaded["goro spec class"], package.preload["goro spec class"] = nil, nil
+      if not ok then error(err, 0) end
+      assert.same({ true, true, true, true }, there)
+    end)
+
     it("that a script requires: their table and functions", function()
       local module = {
         add = function(a, b) return a + b end,

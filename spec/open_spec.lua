@@ -134,4 +134,23 @@ describe("goro.open #open", function()
       .. [[until [ -e "$file" ]; do sleep 0.02; done; printf c; } | "$0" "$@"']] })
     assert.equal("buffered got a\nb\nnil\ttimeout\nc\ttrue\nnil\teof\n", out)
   end)
+
+  it("holds up nobody while nobody reads what goes to a standard stream", function()
+    local n = math.max(support.many(1000000), 200000)
+    local flag = dir .. "/read"
+    local out = script.ok(([[
+      local goro = require("goro")
+      local ticks, flag = goro.Atomic(), %q
+      goro.go(function()
+        repeat
+          goro.sleep(0.001)
+          ticks:add(1)
+        until ticks:load() > 10
+        io.open(flag, "w"):close()     -- now the other side reads
+      end)
+      local written = goro.stdout:write({ ("x"):rep(%d), "\n" })
+      goro.stdout:write({ tostring(ticks:load() > 10), " ", written, "\n" })
+    ]]):format(flag, n), { pipe = ("{ until [ -e %s ]; do sleep 0.02; done; cat; }"):format(flag) })
+    assert.equal(("x"):rep(n) .. "\ntrue " .. n + 1 .. "\n", out)
+  end)
 end)

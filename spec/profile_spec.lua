@@ -114,8 +114,8 @@ describe("goro.profile #sight #nochaos", function()
     end))
   end)
 
-  -- (Valgrind delivers signals where its threads take turns, after so many blocks of code: samples
-  -- taken in step with a loop tell no ratio.)
+  -- (Valgrind delivers signals where its threads take turns, after so many blocks of code:
+  -- samples taken in step with a loop tell no ratio.)
   for _, procs in ipairs { 1, 2, 8 } do
     it(("tells a ratio of CPU time, maxprocs %d #notsan #novalgrind"):format(procs), function()
       local function long(n)

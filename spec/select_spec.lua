@@ -535,6 +535,16 @@ describe("select #select", function()
       raises("vlaue", function() goro.select { { send = c, vlaue = 1 } } end)
       raises("receive", function() goro.select { { receive = c } } end)
       raises("bad argument #1 to 'select'", function() goro.select { c, timeuot = 1 } end)
+      for _, key in ipairs { 1.5, 0, -1, 3, math.maxinteger, true, c } do
+        raises("unknown key '" .. tostring(key) .. "': the cases must be a list without holes",
+          function() goro.select { c, [key] = c } end)
+      end
+    end)
+
+    it("a value that is not sent", function()
+      raises("case 2: 'value' without 'send'", function()
+        goro.select { c, { recv = c, value = 1 } }
+      end)
     end)
 
     it("a case without a channel, and says so", function()

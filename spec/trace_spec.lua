@@ -5,6 +5,7 @@ local has_cjson, json = pcall(require, "cjson")
 if not has_cjson then json = require("dkjson") end
 local host = require("spec.support.host")
 local script = require("spec.support.script")
+local support = require("spec.support")
 
 local function read(path)
   local file <close> = assert(io.open(path, "rb"))
@@ -204,6 +205,42 @@ describe("goro.trace #sight #nochaos", function()
     local _, instants, n = check(trace)
     agree(trace, diff, instants, n)
     if os.getenv("GOROPREEMPT") ~= "0" then assert((instants.preempt or 0) > 0) end
+  end)
+
+  it("shows whose P went to another thread, since it was inside C for long", function()
+    local trace, diff
+    support.with_procs(1, function()
+      trace, diff = traced(function()
+        local done = goro.Atomic()
+        local ticks = goro.async(function()
+          while done:load() == 0 do goro.sleep(0.001) end
+        end)
+        goro.async(function() os.execute("sleep 0.1") end):wait()
+        done:store(1)
+        ticks:wait()
+      end)
+    end)
+    local _, instants, n = check(trace)
+    agree(trace, diff, instants, n)
+    assert((instants["in C"] or 0) >= 1)
+  end)
+
+  it("shows what a goroutine's collector has freed", function()
+    local trace = traced(function()
+      goro.async(function()
+        local waste = ("x"):rep(1 << 20)
+        goro.yield()
+        waste = #waste
+        collectgarbage()
+        goro.yield()
+        return waste
+      end):wait()
+    end)
+    local freed = 0
+    for _, e in ipairs(trace.traceEvents) do
+      if e.ph == "i" and e.name == "gc" then freed = math.max(freed, e.args.kib) end
+    end
+    assert(freed >= 1024, freed)
   end)
 
   it("is begun and ended while goroutines run, again and again", function()

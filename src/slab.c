@@ -7,7 +7,8 @@
 ** one size.  A block's slab is found by its address.  A slab of which nothing is in use goes back to
 ** the system, but for the last one of its size: so those of small blocks are small.
 **
-** Pages of 4 KB on purpose: asking for large ones made touching new memory six times as dear.
+** Pages of 4 KB on purpose: where a virtual machine gives free memory back to its host, large ones
+** made touching new memory up to six times as dear (docs/performance.md).
 **
 ** Where allocations are made to fail in tests, and under AddressSanitizer, it is malloc's.
 */
