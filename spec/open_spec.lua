@@ -150,7 +150,9 @@ describe("goro.open #open", function()
       end)
       local written = goro.stdout:write({ ("x"):rep(%d), "\n" })
       goro.stdout:write({ tostring(ticks:load() > 10), " ", written, "\n" })
-    ]]):format(flag, n), { pipe = ("{ until [ -e %s ]; do sleep 0.02; done; cat; }"):format(flag) })
+    ]]):format(flag, n), {
+      pipe = "{ until [ -e " .. flag .. " ]; do sleep 0.02; done; cat; }",
+    })
     assert.equal(("x"):rep(n) .. "\ntrue " .. n + 1 .. "\n", out)
   end)
 end)
