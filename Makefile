@@ -108,7 +108,7 @@ $(eval $(call variant,asan,build/asan,$$(SAN_CC),$(san) -fsanitize=address$$(com
   -fno-sanitize=object-size -fsanitize-undefined-trap-on-error $(fault) $$(SAN_FLAGS)))
 $(eval $(call variant,tsan,build/tsan,$$(SAN_CC),$(san) -fsanitize=thread $(fault) $$(SAN_FLAGS)))
 tsan_units := $(filter-out %/test_arena %/test_big,$(tsan_units))  # (of one thread)
-$(eval $(call variant,cov,build/cov,$$(CC),-g -O0 $(warn) --coverage))
+$(eval $(call variant,cov,build/cov,$$(CC),-g -O0 $(warn) --coverage -fprofile-update=atomic))
 $(eval $(call variant,chaos,build/chaos,$$(CC),-g -O1 $(warn) -DGORO_DEBUG -DGORO_CHAOS $(fault)))
 $(eval $(call variant,valgrind,build/valgrind,$$(CC),-g -O1 $(warn) -DGORO_VALGRIND))
 $(eval $(call variant,lint,build/lint,$$(CC),-O2 $(warn) -Wpedantic -Wshadow -Werror))

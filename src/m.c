@@ -276,7 +276,10 @@ void m_wait (M *m, Outcome o) {
       host_sleep(m);
       m->sleeps = false;
     }
-    else if (!spin(m)) note_sleep(&m->note, FOREVER);
+    else if (!spin(m)) {
+      sched.hooks.m_sleep(m, false);
+      note_sleep(&m->note, FOREVER);
+    }
     note_clear(&m->note);
     lock_acquire(&sched.lock);
     pp = m->nextp;
@@ -354,12 +357,19 @@ void check_dead_locked (GList *dead) {
 static void give_back (M *m) {
   drop_spares(m);
   msg_spare_drop();
-  sched.hooks.m_idle(m);
+  sched.hooks.m_sleep(m, true);
 }
 
-/* Who was woken last is woken first: where threads were many for a moment, most sleep for long. */
+/*
+** Who was woken last is woken first: where threads were many for a moment, most sleep for long.
+** None sleeps on pieces of memory that states were in: each may lie in another slab, and a slab of
+** which one piece is in use is in use.
+*/
 static void sleep_on_note (M *m, int64_t left) {
-  if (left >= SPIN_MAX && spin(m)) return;
+  if (left >= SPIN_MAX) {
+    if (spin(m)) return;
+    sched.hooks.m_sleep(m, false);
+  }
   if (left == FOREVER) {
     if (note_sleep(&m->note, KEEP_FOR)) return;
     give_back(m);                      /* (who wakes it meanwhile finds that nobody sleeps) */

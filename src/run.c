@@ -789,12 +789,13 @@ static void m_start (M *m) {
   m->pool = calloc(1, sizeof(ArenaPool));
 }
 
-static void m_idle (M *m) {
+static void m_sleep (M *m, bool rests) {
+  (void)rests;
   if (m->pool != NULL) arena_pool_drop(m->pool);
 }
 
 static void m_end (M *m) {
-  m_idle(m);
+  m_sleep(m, true);
   free(m->pool);
   m->pool = NULL;
   if (m->from != NULL) lua_close(m->from);
@@ -809,7 +810,7 @@ void run_exit (State *s, int status) {
   exit(status);
 }
 
-const SchedHooks run_hooks = { run, reap, m_start, m_end, m_idle, preempt, sizeof(State),
+const SchedHooks run_hooks = { run, reap, m_start, m_end, m_sleep, preempt, sizeof(State),
                                 run_traced, tame };
 
 void run_start (Here h, State *s) {

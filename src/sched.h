@@ -27,7 +27,8 @@ typedef struct SchedHooks {
   void (*reap) (G *g);                 /* g has ended: free it (no P needed) */
   void (*m_start) (M *m);              /* a worker thread begins, ends */
   void (*m_end) (M *m);
-  void (*m_idle) (M *m);               /* it has had nothing to do for long: keep nothing */
+  void (*m_sleep) (M *m, bool rests);  /* it is about to sleep: keep no memory of states; 'rests':
+                                          it has had nothing to do for long, and keeps nothing */
   void (*preempt) (M *m);              /* in the signal handler, on m's own thread */
   size_t room;                         /* bytes behind each goroutine's G, for its g->state; or 0 */
   Outcome (*run_traced) (M *m, G *g);  /* 'run', seen by trace.c */

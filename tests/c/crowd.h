@@ -17,6 +17,7 @@ static inline void reap (G *g) {
 }
 
 static inline void nothing (M *m) { (void)m; }
+static inline void sleeps (M *m, bool rests) { (void)m; (void)rests; }
 
 /* This thread's host, on that many processors. */
 static inline M *crowd_begin (int procs) {

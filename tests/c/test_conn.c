@@ -172,7 +172,7 @@ static void sparing (M *m) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, nothing, 0, NULL, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, sleeps, nothing, 0, NULL, NULL };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i;

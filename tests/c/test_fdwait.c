@@ -271,7 +271,7 @@ static int open_files (void) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, nothing, 0, NULL, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, sleeps, nothing, 0, NULL, NULL };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i, files = 0;

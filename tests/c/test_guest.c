@@ -177,7 +177,7 @@ static void trips (M *m, int pushers) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, nothing, 0, NULL, tame };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, sleeps, nothing, 0, NULL, tame };
   static const int procs[] = { 1, 2, 8 };
   int i;
   CHECK(sched_init(&hooks));

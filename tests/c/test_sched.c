@@ -196,11 +196,19 @@ static void selected (M *m, int selectors) {
 }
 
 static Note idled;
+static __thread bool told;             /* it was told that it would sleep */
 
-/* In a thread that has had nothing to do for long.  It keeps nothing, is idle, and can be woken. */
-static void m_idle (M *m) {
-  CHECK(m == sched_m() && !m->is_host && m->p == NULL && m->curg == NULL);
-  CHECK(m->spare.first == NULL && m->spare.n == 0 && m->iobuf == NULL);
+/* In a thread that sleeps, without a P.  If it has had nothing to do for long it keeps nothing, is
+** idle, and can be woken. */
+static void m_sleep (M *m, bool rests) {
+  CHECK(m == sched_m() && !m->is_host && m->p == NULL);
+  if (!rests) {
+    told = true;
+    return;
+  }
+  CHECK(told);
+  told = false;
+  CHECK(m->curg == NULL && m->spare.first == NULL && m->spare.n == 0 && m->iobuf == NULL);
   note_wake(&idled);
 }
 
@@ -210,7 +218,7 @@ static void rested (void) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, m_idle, nothing, 0, NULL, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, m_sleep, nothing, 0, NULL, NULL };
   static const int procs[] = { 1, 2, 8 };
   M *m;
   int i;

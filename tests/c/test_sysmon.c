@@ -53,7 +53,7 @@ static void start (M *m, int what) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, nothing, 0, NULL, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, sleeps, nothing, 0, NULL, NULL };
   M *m;
   int i;
   CHECK(sched_init(&hooks));

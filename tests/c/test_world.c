@@ -111,7 +111,7 @@ static void one_host (int procs) {
 }
 
 int main (void) {
-  static const SchedHooks hooks = { run, reap, nothing, nothing, nothing, nothing, 0, NULL, NULL };
+  static const SchedHooks hooks = { run, reap, nothing, nothing, sleeps, nothing, 0, NULL, NULL };
   CHECK(sched_init(&hooks));
   one_host(1);
   one_host(2);
