@@ -21,6 +21,7 @@
 #include "arena.h"
 #include "big.h"
 #include "debug.h"
+#include "platform.h"
 #include "poison.h"
 #include "slab.h"
 
@@ -28,7 +29,7 @@
 #define MAX_SMALL 512u
 #define NCLASSES 18u                   /* up to 64 by 8, 128 by 16, 256 by 32, 512 by 128 */
 #define CHUNK 768u
-#define MAX_CHUNK 65536u
+#define MAX_CHUNK 16384u
 #define MAX_POOLED 131072u              /* of those with modules */
 
 #define round_up(size) (((size) + GRAIN - 1) & ~(size_t)(GRAIN - 1))
@@ -61,6 +62,9 @@ typedef struct Free { uintptr_t next; } Free;
 
 typedef struct Far {
   uint32_t there;                      /* bits: classes with free blocks */
+  uint32_t low;                        /* where less is in use, chunks may be free as a whole */
+  size_t size;                         /* bytes of chunks */
+  int64_t trimmed;                     /* when, last */
   uintptr_t free[NCLASSES];
 } Far;
 
@@ -476,6 +480,21 @@ static char *free_block (Arena *a, size_t c) {
   return p;
 }
 
+/*
+** What a state has needed at once, and needs no more, goes back: when so little is in use that three
+** quarters of its chunks are for nothing.  That is less than a collector leaves from cycle to cycle.
+** To look for chunks that are free takes as long as there are free blocks, so not in large states, nor
+** where little is to be had; and once a second, for who makes as much again and again needs it.
+*/
+#define TRIM_FROM 65536u
+#define TRIM_TO (4u << 20)
+
+static void set_low (Arena *a) {
+  size_t n = a->far->size;
+  a->far->low = (uint32_t)(a->inner || n < TRIM_FROM || n > TRIM_TO ? 0 :
+                           a->used < n / 4 ? a->used / 2 : n / 4);
+}
+
 static bool add_chunk (Arena *a) {     /* false: no memory */
   size_t size = next_chunk(a);
   Chunk *k = malloc(size);
@@ -488,6 +507,8 @@ static bool add_chunk (Arena *a) {     /* false: no memory */
   a->top = (char *)(k + 1);
   a->end = (char *)k + size;
   if (a->far == NULL) far_begin(a);
+  a->far->size += size;
+  set_low(a);
   return true;
 }
 
@@ -546,12 +567,15 @@ static void clear_rest (Arena *a, void *p, size_t keep, size_t size) {
   memset((char *)p + keep, 0, all - keep);
 }
 
+static void trim (Arena *a);
+
 void *arena_realloc (Arena *a, void *p, size_t osize, size_t nsize) {
   void *q;
   if (p == NULL) osize = 0;
   if (nsize == 0) {
     if (p != NULL) block_free(a, p, osize);
     a->used -= osize;
+    if (a->far != NULL && a->used < a->far->low) trim(a);
     return NULL;
   }
   if (a->limit != 0 && nsize > osize && a->used - osize + nsize > a->limit) return NULL;
@@ -675,9 +699,23 @@ void arena_trim (Arena *a) {
     else {
       *k = gone->next;
       a->outside -= gone->size;
+      a->far->size -= gone->size;
     }
   }
   for (i = 0; i < n; i++)
     if (all_free(&parts[i])) free(parts[i].k);
   free(parts);
+}
+
+static void trim (Arena *a) {
+  Far *far = a->far;
+  size_t was = far->size;
+  int64_t now = os_now();
+  if (now - far->trimmed < SECOND) far->low = (uint32_t)(a->used / 2);
+  else {
+    far->trimmed = now;
+    arena_trim(a);
+    if (far->size < was) a->grow = CHUNK;
+    set_low(a);
+  }
 }

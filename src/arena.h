@@ -36,7 +36,8 @@ void arena_limit (Arena *a, size_t bytes);     /* 0: none */
 /* From now on chunks are small: little is left over in the last one, and others may come to be free
 ** as a whole.  What was so before. */
 bool arena_fine (Arena *a, bool on);
-void arena_trim (Arena *a);            /* give back chunks in which nothing is in use */
+void arena_trim (Arena *a);            /* give back chunks in which nothing is in use; comes of itself
+                                          where three quarters of them are free */
 size_t arena_used (const Arena *a);    /* bytes in blocks handed out */
 
 /* Where the words are that hold pointers into 'a', as offsets in words; malloc'ed.  -1: no

@@ -45,28 +45,57 @@ static void random_use (size_t first, bool inner) {
 
 /* What is free as a whole is given back, and nothing else. */
 static void trim (void) {
-  static unsigned char *p[3000];
+  static unsigned char *p[1000];
   Arena *a = arena_new(1024, false);
   size_t i, full, empty = arena_extent(a);
   CHECK(!arena_fine(a, true) && arena_fine(a, true));
-  for (i = 0; i < 3000; i++) {
+  for (i = 0; i < 1000; i++) {
     p[i] = arena_realloc(a, NULL, 0, 40);
     memset(p[i], (int)(i % 251), 40);
   }
   full = arena_extent(a);
   arena_trim(a);
   CHECK(arena_extent(a) == full);
-  for (i = 0; i < 3000; i++)
-    if (i % 1000 != 0) arena_realloc(a, p[i], 40, 0);
+  for (i = 0; i < 1000; i++)
+    if (i % 500 != 0) arena_realloc(a, p[i], 40, 0);
   CHECK(arena_extent(a) == full);
   arena_trim(a);
-  CHECK(arena_extent(a) < empty + full / 10 && arena_used(a) == 3 * 40);
-  for (i = 0; i < 3000; i++) {
-    if (i % 1000 != 0) p[i] = arena_realloc(a, NULL, 0, 40);
+  CHECK(arena_extent(a) < empty + full / 5 && arena_used(a) == 2 * 40);
+  for (i = 0; i < 1000; i++) {
+    if (i % 500 != 0) p[i] = arena_realloc(a, NULL, 0, 40);
     else CHECK(p[i][39] == i % 251);
     memset(p[i], (int)(i % 251), 40);
   }
-  for (i = 0; i < 3000; i++) CHECK(p[i][0] == i % 251 && p[i][39] == i % 251);
+  for (i = 0; i < 1000; i++) CHECK(p[i][0] == i % 251 && p[i][39] == i % 251);
+  arena_free(a, NULL);
+}
+
+#define WAVE 40000
+
+/* So it is, unasked, of an arena in which most of what was in use is so no more; not of a template,
+** whose blocks must stay where they are.  'n' blocks, of which one in 97 of the first eighth stays. */
+static void ebb (bool inner, size_t n) {
+  static unsigned char *p[WAVE];
+  Arena *a = arena_new(1024, inner);
+  size_t i, full;
+  for (i = 0; i < n; i++) {
+    p[i] = arena_realloc(a, NULL, 0, 8 + i % 57);
+    memset(p[i], (int)(i % 251), 8 + i % 57);
+  }
+  full = arena_extent(a);
+  for (i = n; i-- > 0;)
+    if (i % 97 != 0 || i > n / 8) p[i] = arena_realloc(a, p[i], 8 + i % 57, 0);
+  CHECK(inner || full < 100000 ? arena_extent(a) == full : arena_extent(a) < full * 2 / 3);
+  for (i = 0; i < n; i++) {
+    CHECK(p[i] == NULL || (p[i][0] == i % 251 && p[i][7 + i % 57] == i % 251));
+    if (p[i] == NULL) p[i] = arena_realloc(a, NULL, 0, 8 + i % 57);
+    memset(p[i], (int)(i % 251), 8 + i % 57);
+  }
+  for (i = 0; i < n; i++) {
+    CHECK(p[i][0] == i % 251 && p[i][7 + i % 57] == i % 251);
+    p[i] = arena_realloc(a, p[i], 8 + i % 57, 0);
+  }
+  CHECK(arena_used(a) == 0);
   arena_free(a, NULL);
 }
 
@@ -127,6 +156,11 @@ int main (void) {
   random_use(65536, true);
   random_use(1 << 20, true);           /* blocks further away than NEAR in the first chunk, too */
   trim();
+  ebb(false, 500);
+  ebb(false, 3000);
+  ebb(false, 7000);
+  ebb(false, WAVE);
+  ebb(true, WAVE);
   limit();
   copies(1 << 16);
   copies(1 << 20);
